@@ -227,6 +227,11 @@ impl Batch {
         })
     }
 
+    /// Returns the number of runs that it was created for, if recorded.
+    pub(crate) fn planned(&self) -> Option<usize> {
+        rundir::batch::Batch::read(self.dir.layout()).ok().and_then(|batch| batch.planned)
+    }
+
     /// Returns the number of runs in each status, in words. If `more_may_come`, the runs that the batch was created
     /// for count, though some may not exist yet.
     pub(crate) fn totals(&mut self, more_may_come: bool, observer: &Observer) -> String {
@@ -235,8 +240,7 @@ impl Batch {
             Err(error) => return error.to_string(),
         };
         let Summary { total, completed, failed, stopped, running, not_run, .. } = summary;
-        let planned = rundir::batch::Batch::read(self.dir.layout()).ok().and_then(|batch| batch.planned);
-        let to_come = planned.filter(|_| more_may_come).unwrap_or_default().saturating_sub(total);
+        let to_come = self.planned().filter(|_| more_may_come).unwrap_or_default().saturating_sub(total);
         let (total, not_run) = (total + to_come, not_run + to_come);
         let at_work = if running > 0 { format!("{running} running, ") } else { String::new() };
         format!(

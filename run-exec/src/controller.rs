@@ -46,6 +46,8 @@ pub(crate) struct Controller<'a> {
     is_one: bool,
     pool: Pool<Worker>,
     batches: Batches,
+    /// The batches of the runs so far, each once; `None` for runs without one.
+    seen: Vec<Option<usize>>,
     observer: Observer,
     tally: Tally,
     progress: Progress,
@@ -67,6 +69,7 @@ impl<'a> Controller<'a> {
             is_one,
             pool: Pool::new(slots)?,
             batches: Batches::default(),
+            seen: Vec::new(),
             observer: Observer::of_many(options.owner.as_ref().map(|_| PREDECESSOR)),
             tally: Tally::new(is_one),
             // The output of the runs may go to the terminal.
@@ -107,7 +110,8 @@ impl<'a> Controller<'a> {
             }
             self.show_progress();
             let stdin = io::stdin();
-            if self.pool.wait(LOOK, awaits.then(|| stdin.as_fd()))
+            let reads = awaits || !self.is_closing && self.progress.is_shown() && self.queue.reads_ahead();
+            if self.pool.wait(LOOK, reads.then(|| stdin.as_fd()))
                 && let Err(error) = self.queue.fill()
             {
                 self.fail(&error);
@@ -118,11 +122,16 @@ impl<'a> Controller<'a> {
         self.finish()
     }
 
-    fn show_progress(&self) {
+    fn show_progress(&mut self) {
+        if !self.progress.is_shown() {
+            return;
+        }
         let counts = self.tally.counts();
         let (Counts { completed, failed, stopped, .. }, running) = (counts, self.pool.jobs().len());
-        let to_do = self.queue.left();
-        let total = to_do.map(|to_do| completed + failed + stopped + counts.passed + running + to_do);
+        let begun = completed + failed + stopped + counts.passed + running;
+        let planned = if self.queue.may_grow() { self.planned() } else { None };
+        let to_do = self.queue.left().or_else(|| planned?.checked_sub(begun));
+        let total = to_do.map(|to_do| begun + to_do);
         let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
         let mut said = vec![format!("{}{total} done", completed + counts.passed)];
         for (count, word) in [(failed, "failed"), (stopped, "stopped"), (running, "running")] {
@@ -134,6 +143,14 @@ impl<'a> Controller<'a> {
         self.progress.show(counts, to_do.map(|to_do| to_do + running), said);
     }
 
+    /// Returns the number of runs of the batch that all runs so far are of, while a pipe brings more.
+    fn planned(&mut self) -> Option<usize> {
+        match *self.seen.as_slice() {
+            [only] => self.batches.get(only)?.planned(),
+            _ => None,
+        }
+    }
+
     fn fail(&mut self, error: &Error) {
         self.progress.aside(|| complain(error));
         self.tally.fail(error.exit());
@@ -142,6 +159,9 @@ impl<'a> Controller<'a> {
     /// Starts a run in a process of its own; that process returns with its exit status.
     fn start(&mut self, run: &RunDir, slot: usize) -> Option<u8> {
         let batch = self.batches.of(run, self.options.resumes());
+        if !self.seen.contains(&batch) {
+            self.seen.push(batch);
+        }
         let batch_is_new = self.batches.get(batch).is_some_and(|batch| mem::take(&mut batch.is_new));
         if self.batches.get(batch).is_some_and(Batch::look_for_stop) {
             self.tally.leave_out();

@@ -13,6 +13,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+/// Bytes of names to read before they are needed; a program that writes runs without end is not outrun.
+const AHEAD: usize = 1 << 20;
+
 /// The queue of operands.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -125,15 +128,22 @@ impl Queue {
         self.stdin.is_some() && !self.stdin_ended
     }
 
+    /// Returns whether stdin should be read although the names that were read are not consumed yet: only its end shows
+    /// how many runs are left.
+    pub(crate) fn reads_ahead(&self) -> bool {
+        self.may_grow() && self.stdin.as_ref().is_some_and(|read| read.length() < AHEAD)
+    }
+
     /// Returns the number of remaining runs, if known.
     pub(crate) fn left(&self) -> Option<usize> {
-        let is_known = self.stdin.is_none() && !self.operands.iter().any(|operand| operand == "-");
-        is_known.then(|| self.runs.len() + self.operands.len())
+        let is_known = !self.may_grow() && !self.operands.iter().any(|operand| operand == "-");
+        let read = self.stdin.as_ref().map_or(0, Listed::count);
+        is_known.then(|| self.runs.len() + self.operands.len() + read)
     }
 
     /// Reads what is available on stdin.
     pub(crate) fn fill(&mut self) -> Result<(), Error> {
-        let mut block = [0; 4096];
+        let mut block = [0; 64 << 10];
         match read(io::stdin().as_fd(), &mut block) {
             Ok(0) => self.stdin_ended = true,
             Ok(count) => self.stdin.get_or_insert_with(|| Listed::new(self.null)).push(&block[..count]),

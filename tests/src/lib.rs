@@ -31,6 +31,7 @@ pub mod slurm;
 pub mod sshd;
 pub mod stores;
 pub mod sync;
+pub mod terminal;
 pub mod trackers;
 
 pub use rustix::process;

@@ -3,64 +3,9 @@
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::Command;
 use testkit::process::Signal;
+use testkit::terminal::Terminal;
 use testkit::{Lab, pid, wait_for};
-
-/// A terminal of its own, with a shell in it.
-struct Terminal<'a> {
-    lab: &'a Lab,
-    socket: PathBuf,
-}
-
-impl<'a> Terminal<'a> {
-    fn open(lab: &'a Lab, columns: u32, rows: u32) -> Self {
-        let terminal = Self { lab, socket: lab.path("tmux") };
-        let size = [columns.to_string(), rows.to_string()];
-        lab.write("shell", "PS1='$ '\n");
-        let shell = format!("bash --rcfile {}", lab.path("shell").display());
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], &shell]);
-        terminal.await_text("$");
-        terminal
-    }
-
-    fn tmux(&self, args: &[&str]) -> String {
-        let socket = self.socket.to_str().unwrap();
-        self.lab.cmd("tmux").args(["-S", socket]).args(args).env("TERM", "xterm-256color").run().code(0).out()
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn text(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    fn await_text(&self, text: &str) -> String {
-        let mut last = String::new();
-        wait_for(&format!("'{text}' on the terminal"), || {
-            last = self.text();
-            last.contains(text)
-        });
-        last
-    }
-
-    /// Expects the shell's prompt, the cursor, the keyboard and the first screen back.
-    fn is_as_it_was(&self) {
-        self.keys(&["stty -a | grep -c ' icanon .* echo ' ; echo back", "Enter"]);
-        wait_for("the shell to answer", || self.text().contains("\nback\n"));
-        let state = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag} #{wrap_flag}"]);
-        assert_eq!(state, "0 1 1\n", "{}", self.text());
-    }
-}
-
-impl Drop for Terminal<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
-    }
-}
 
 /// Returns whether details have a fact with this value.
 fn has_fact(shown: &str, key: &str, value: &str) -> bool {
@@ -474,4 +419,46 @@ fn several_runs_have_a_line_of_progress_that_is_gone_in_the_end() {
     // On no terminal there is none of this.
     let done = lab.cmd("run-exec").args(["-q", "--resume", "a", "b"]).run().code(1);
     assert!(!done.err().contains("done") && !done.err().contains("ended"), "{}", done.err());
+}
+
+#[test]
+fn the_line_of_progress_has_a_total_when_a_pipe_names_the_runs() {
+    let lab = Lab::new();
+    let wait = ["while [ ! -e go-$RUN_NAME ]; do sleep 0.02; done"];
+    for name in ["a", "b", "c"] {
+        lab.new_run(name, &["sh", "-c", wait[0]]);
+    }
+    let terminal = Terminal::open(&lab, 80, 24);
+    lab.write("todo", "a\nb\n\nc\n");
+    terminal.keys(&["clear; run-exec -q - <todo; echo ended $?", "Enter"]);
+    terminal.await_text("0 of 3 done, 1 running, 2 to do");
+    lab.write("go-a", "");
+    terminal.await_text("1 of 3 done, 1 running, 1 to do, eta ");
+    lab.write("go-b", "");
+    lab.write("go-c", "");
+    terminal.await_text("ended 0");
+    // While a pipe is open, the runs count that the batch was created for.
+    let args = ["-b=batch", "--sweep", "seed=1..4", "--", "sh", "-c", wait[0], "sh", "{set}"];
+    lab.write("todo", lab.cmd("run-new").args(args).run().code(0).out());
+    let feed = "clear; (head -n 1 todo; until [ -e on ]; do sleep 0.02; done; sed 1d todo) | run-exec -q -; echo ended $?";
+    terminal.keys(&[feed, "Enter"]);
+    terminal.await_text("0 of 4 done, 1 running, 3 to do");
+    lab.write("on", "");
+    for run in lab.read("todo").lines() {
+        lab.write(&format!("go-{}", run.rsplit('/').next().unwrap()), "");
+    }
+    terminal.await_text("ended 0");
+    // Runs of several batches, or of none, have no total until the pipe is closed.
+    let feed =
+        "clear; (echo d; until [ -e off ]; do sleep 0.02; done; echo e) | run-exec -q -; echo ended $?";
+    for name in ["d", "e"] {
+        lab.new_run(name, &["sh", "-c", wait[0]]);
+    }
+    terminal.keys(&[feed, "Enter"]);
+    terminal.await_text("0 done, 1 running");
+    lab.write("off", "");
+    terminal.await_text("0 of 2 done, 1 running, 1 to do");
+    lab.write("go-d", "");
+    lab.write("go-e", "");
+    terminal.await_text("ended 0");
 }

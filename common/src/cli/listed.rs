@@ -29,6 +29,16 @@ impl Listed {
         Self { end: if null { b'\0' } else { b'\n' }, read: Vec::new(), seen: 0, skips: false }
     }
 
+    /// Returns the number of bytes that were read and not consumed.
+    pub fn length(&self) -> usize {
+        self.read.len()
+    }
+
+    /// Returns the number of names among these bytes, at the end of input.
+    pub fn count(&self) -> usize {
+        self.read.split(|byte| *byte == self.end).filter(|name| !name.is_empty()).count()
+    }
+
     /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.read.extend_from_slice(bytes);

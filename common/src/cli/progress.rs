@@ -44,6 +44,11 @@ impl Progress {
         Self { line, started: Instant::now() }
     }
 
+    /// Returns whether there is a terminal for the line.
+    pub fn is_shown(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Shows the progress in numbers and words. `left` is the number of active and remaining ones.
     pub fn show(&self, counts: Counts, left: Option<usize>, mut said: Vec<String>) {
         let Some(line) = &self.line else { return };
