@@ -110,6 +110,14 @@ impl Frame {
         }
     }
 
+    /// Ranks columns by their place among these names: where a terminal has no room, the last are dropped first.
+    pub(crate) fn rank_by(&mut self, names: &[&str]) {
+        for column in &mut self.columns {
+            let place = names.iter().position(|name| *name == column.name);
+            column.rank = place.and_then(|place| u32::try_from(place + 1).ok()).or(column.rank);
+        }
+    }
+
     /// Finds a column; `duration` is short for `duration_s`.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         let find = |name: &str| self.columns.iter().position(|column| column.name == name);

@@ -198,19 +198,20 @@ fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
     if found.is_empty() {
         return Table::default();
     }
-    let mut table = Table::new(["CHECKPOINT", "STEP", "SIZE", "AGE", "STATE"]);
+    let mut table = Table::new(["CHECKPOINT", "STEP", "SIZE", "AGE", "STATE", "REASON"].map(column));
     for checkpoint in found {
         let age = Timestamp::now().seconds_since(checkpoint.modified());
-        let (state, tint) = match &checkpoint.state {
-            State::Complete => ("complete".to_owned(), Tint::None),
-            State::Incomplete(why) => (format!("incomplete: {why}"), Tint::Doubt),
+        let (state, tint, why) = match &checkpoint.state {
+            State::Complete => ("complete", Tint::None, String::new()),
+            State::Incomplete(why) => ("incomplete", Tint::Doubt, why.to_string()),
         };
         table.row(vec![
             (checkpoint.path.to_string_lossy().into_owned(), Tint::None),
             (checkpoint.step.map(|step| step.to_string()).unwrap_or_default(), Tint::None),
             (human_bytes(checkpoint.size.bytes), Tint::None),
             (human_seconds(age), Tint::None),
-            (state, tint),
+            (state.to_owned(), tint),
+            (why, tint),
         ]);
     }
     table

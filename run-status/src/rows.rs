@@ -65,13 +65,13 @@ pub(crate) fn table(rows: Vec<RunRow>) -> Table {
 /// Returns the column with this head; what tells least about a run has the highest rank.
 pub(crate) fn column(head: &str) -> Column {
     let rank = match head {
-        "RUN" | "EVALUATION" => return Column::names(head),
+        "RUN" | "EVALUATION" | "CHECKPOINT" => return Column::names(head),
         "REASON" => return Column::reasons(head),
-        "ATTEMPT" | "STATUS" => 0,
+        "ATTEMPT" | "STATUS" | "STATE" => 0,
         "STEP" => 1,
         "METRICS" => return Column::from(head).ranked(2).of_words(),
         "DURATION" => 3,
-        "ETA" => 4,
+        "ETA" | "AGE" => 4,
         "STARTED" => 5,
         _ => 6,
     };

@@ -7,6 +7,7 @@ use crate::format::entry::{Absent, Entry, Kind};
 use crate::format::stamp::Stamp;
 use crate::set::Set;
 use crate::source::Source;
+use run_common::cli::fitting::Column;
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -81,7 +82,14 @@ pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
     let (names, mut status) = source.sets(&args.names)?;
     let of_several = names.len() > 1;
     let heads = ["SIZE", "MODIFIED", "FILE", ""];
-    let mut table = Table::new(["RUN"].into_iter().filter(|_| of_several).chain(heads));
+    let heads = ["RUN"].into_iter().filter(|_| of_several).chain(heads);
+    let mut table = Table::new(heads.map(|head| match head {
+        "RUN" => Column::names(head),
+        "FILE" => Column::from(head).of_text().ranked(0),
+        "" => Column::from(head).ranked(0),
+        "SIZE" => Column::from(head).ranked(1),
+        _ => Column::from(head).ranked(2),
+    }));
     for name in names {
         let set = source.set(name);
         let Some(chosen) = choose_of_several(&set, args.at.as_deref(), &mut status)? else { continue };

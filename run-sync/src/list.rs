@@ -8,6 +8,7 @@ use crate::format::manifest::{Manifest, SetKind, Verified};
 use crate::set::{Commit, Set, SetName};
 use crate::source::Source;
 use crate::workers;
+use run_common::cli::fitting::Column;
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -137,7 +138,7 @@ fn table(rows: &[Row], history: bool) -> Table {
         heads.extend(["HASH", "TIME", "HOST"]);
     }
     heads.push(""); // forks
-    let mut table = Table::new(heads);
+    let mut table = Table::new(heads.into_iter().map(column));
     for row in rows {
         let mut cells = vec![
             row.name.clone(),
@@ -155,4 +156,21 @@ fn table(rows: &[Row], history: bool) -> Table {
         table.row(cells.into_iter().map(|cell| (cell, Tint::None)).collect());
     }
     table
+}
+
+/// Returns the column with this head; what tells least about a backup has the highest rank.
+fn column(head: &str) -> Column {
+    let rank = match head {
+        "RUN" => return Column::names(head),
+        "" | "VERIFIED" => 0,
+        "STATUS" => 1,
+        "AGE" => 2,
+        "BACKUP" => 3,
+        "HASH" => 4,
+        "SIZE" => 5,
+        "TIME" => 6,
+        "FILES" => 7,
+        _ => 8,
+    };
+    Column::from(head).ranked(rank)
 }

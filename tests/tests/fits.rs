@@ -136,3 +136,57 @@ fn curves_fit_the_terminal_in_colours_or_in_letters() {
     let piped = lab.cmd("run-report").args(["--plot", "loss", "--log-x"]).run().code(0).out();
     assert_eq!(piped.lines().filter(|line| line.contains(['┤', '│'])).count(), 16, "{piped}");
 }
+
+/// Returns the words of the first line that contains a text, and of the line after it.
+fn heads_and_row(lines: &[String], head: &str) -> [Vec<String>; 2] {
+    let at = lines.iter().position(|line| line.starts_with(head)).unwrap_or_else(|| panic!("{lines:#?}"));
+    [at, at + 1].map(|at| lines[at].split_whitespace().map(str::to_owned).collect())
+}
+
+#[test]
+fn narrow_tables_keep_the_money_the_percentages_and_the_states() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let script =
+            "[ $RUN_ATTEMPT -gt 1 ] || exit 1; echo '{\"step\": 1, \"loss\": 1}' >> $RUN_METRICS; sleep 0.1";
+        lab.new_run(name, &["sh", "-c", script]);
+        lab.cmd("run-exec").args(["-q", name]).run().code(1);
+        lab.cmd("run-exec").args(["-q", "--resume", name]).run().code(0);
+    }
+    for (columns, wanted) in [(80, &["usd", "wasted_usd", "compute_usd"][..]), (40, &["usd"])] {
+        let [heads, _] =
+            heads_and_row(&terminal_lines(&lab, columns, "run-report --cost --rate 2000 2>err"), "run ");
+        assert!(wanted.iter().all(|name| heads.iter().any(|head| head == name)), "{heads:?}");
+    }
+    for columns in [80, 60] {
+        let shown = terminal_lines(&lab, columns, "run-report --goodput --rate 2000 2>err");
+        let [heads, _] = heads_and_row(&shown, "run ");
+        assert!(
+            ["trained_percent", "usd"].iter().all(|name| heads.iter().any(|head| head == name)),
+            "{shown:#?}"
+        );
+    }
+    lab.cmd("run-sync").args(["backup", "--to", "store", "a", "b"]).run().code(0);
+    let [heads, row] = heads_and_row(&terminal_lines(&lab, 40, "run-sync list --from store 2>err"), "RUN ");
+    assert!(heads.contains(&"VERIFIED".to_owned()) && heads.contains(&"STATUS".to_owned()), "{heads:?}");
+    assert!(row.contains(&"completed".to_owned()), "{row:?}");
+}
+
+#[test]
+fn details_keep_the_states_of_checkpoints_and_every_reason_whole() {
+    let lab = Lab::new();
+    let error = "OutOfMemoryError: CUDA out of memory; tried to allocate 2.50 GiB of 79.15 GiB on this GPU 0";
+    lab.new_run("r", &["sh", "-c", &format!("echo '{error}' >&2; exit 1")]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(1);
+    lab.write("runs/r/checkpoints/a-checkpoint-of-a-long-name-step_10.pt", b"\x80\x04");
+    lab.write("runs/r/checkpoints/a-checkpoint-of-a-long-name-step_20.pt", b"\x80\x04N.");
+    let mut lines = terminal_lines(&lab, 60, "run-status r");
+    assert_eq!(lines.pop().as_deref(), Some(error), "{lines:#?}"); // the log is left as it is
+    assert!(lines.iter().all(|line| line.chars().count() <= 60), "{lines:#?}");
+    let [heads, row] = heads_and_row(&lines, "CHECKPOINT");
+    assert!(heads.contains(&"STATE".to_owned()) && row.contains(&"incomplete".to_owned()), "{lines:#?}");
+    let all = lines.join("\n");
+    assert!(all.contains("is cut short, or no pickle"), "{all}");
+    let words = all.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.matches(error).count() >= 2 && !all.contains('…'), "{all}");
+}

@@ -130,10 +130,10 @@ fn files_of_one_step_are_one_checkpoint_and_what_it_lacks_is_said() {
     }
     let state =
         |why: &str| ["model010000.pt 10000 complete".to_owned(), format!("model020000.pt 20000 {why}")];
-    assert_eq!(listed(&lab, "a", &[]), state("incomplete: lacks 'opt010000.pt', which 'model010000.pt' has"));
+    assert_eq!(listed(&lab, "a", &[]), state("incomplete lacks 'opt010000.pt', which 'model010000.pt' has"));
     resume(&lab, "a", &[]).code(0).stdout("10000 model010000.pt\n").stderr_has("skipping 'model020000.pt'");
     lab.write("runs/a/opt020000.pt", b"\x80\x04N");
-    assert_eq!(listed(&lab, "a", &[]), state("incomplete: 'opt020000.pt' is cut short, or no pickle"));
+    assert_eq!(listed(&lab, "a", &[]), state("incomplete 'opt020000.pt' is cut short, or no pickle"));
     lab.write("runs/a/opt020000.pt", b"\x80\x04N.");
     assert_eq!(listed(&lab, "a", &[]), state("complete"));
     // All of it is kept while it is evaluated.
@@ -173,7 +173,7 @@ fn a_directory_that_lacks_what_its_siblings_have_is_incomplete() {
         [
             "checkpoint-500 500 complete",
             "checkpoint-1000 1000 complete",
-            "checkpoint-1500 1500 incomplete: lacks 'optimizer.bin', which 'checkpoint-1000' has",
+            "checkpoint-1500 1500 incomplete lacks 'optimizer.bin', which 'checkpoint-1000' has",
         ]
     );
     resume(&lab, "a", &[])
@@ -195,7 +195,7 @@ fn a_directory_that_lacks_what_its_siblings_have_is_incomplete() {
     }
     assert!(listed(&lab, "a", &[]).iter().all(|row| row.ends_with(" complete")));
     save(1000, &["optimizer.pt"]);
-    let first = "checkpoint-500 500 incomplete: lacks 'optimizer.pt', which 'checkpoint-1000' has";
+    let first = "checkpoint-500 500 incomplete lacks 'optimizer.pt', which 'checkpoint-1000' has";
     assert_eq!(listed(&lab, "a", &[])[0], first);
     // Files that are required by name stand in place of those that siblings have.
     let own = ["--checkpoint", "checkpoint-{step}", "--checkpoint-requires", "model.bin"];

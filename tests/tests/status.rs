@@ -154,15 +154,15 @@ fn the_details_of_a_run_list_its_checkpoints() {
     let lines: Vec<String> =
         block.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let expected = [
-        "CHECKPOINT STEP SIZE AGE STATE",
+        "CHECKPOINT STEP SIZE AGE STATE REASON",
         "model_5.pt 5 4B 2h01m complete",
         "step_20 20 3.0K 1d complete",
-        "model_100.pt 100 2B 2d01h incomplete: is cut short, or no pickle",
+        "model_100.pt 100 2B 2d01h incomplete is cut short, or no pickle",
     ];
     assert_eq!(lines[..4], expected);
     assert!(
         lines[4].starts_with("step_latest 0B ")
-            && lines[4].ends_with("incomplete: is a link that leads nowhere")
+            && lines[4].ends_with("incomplete is a link that leads nowhere")
     );
     assert_eq!(lines.len(), 5);
 }

@@ -1,7 +1,7 @@
 //! Fits a table to the width of a terminal: the least important columns are dropped first, the reasons of runs
 //! never.
 
-use super::table::{Tint, lines, width_of};
+use super::table::{Tint, broken, lines, width_of};
 use crate::text::{fit, fit_end, fit_middle, printable};
 use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -14,6 +14,9 @@ const NAME: usize = 24;
 
 /// Minimum width to which a list of words, or a head, is cut.
 const WORDS: usize = 12;
+
+/// Maximum length of the name of a figure, in bytes.
+const FIGURE: usize = 5;
 
 /// Minimum saving for which the common beginning of all names is removed.
 const PREFIX: usize = 6;
@@ -57,8 +60,8 @@ impl Column {
         Self { rank: Some(0), shrink: Shrink::Name, ..Self::from(head) }
     }
 
-    /// A column of reasons, which is never dropped and never cut: if the table is too wide, each reason gets a
-    /// line of its own.
+    /// A column of reasons, which is never dropped and never cut: if the table is too wide, each reason gets
+    /// lines of its own.
     pub fn reasons(head: impl Into<String>) -> Self {
         Self { rank: Some(0), shrink: Shrink::OwnLine, ..Self::from(head) }
     }
@@ -158,12 +161,24 @@ pub(super) fn fitted(
         if let Some((reason, tint)) = own.and_then(|own| row.get(own.at)).filter(|(text, _)| !text.is_empty())
         {
             let head = own.map(|own| columns[own.at].head.to_lowercase()).unwrap_or_default();
-            shown.push(vec![(Cow::Owned(format!("    {head}: {reason}")), *tint)]);
+            let lines = under(&format!("    {head}: "), reason, width);
+            shown.extend(lines.into_iter().map(|line| vec![(Cow::Owned(line), *tint)]));
         }
     }
     let hidden = drafts.len() - kept.len() - usize::from(own.is_some());
     let shown: Vec<&[(Cow<str>, Tint)]> = shown.iter().map(Vec::as_slice).collect();
     (lines(&shown, &right, colour, width), hidden)
+}
+
+/// Returns the lines of a reason below its row, whole: it continues below its first word.
+fn under(head: &str, reason: &str, width: usize) -> Vec<String> {
+    let room = width.saturating_sub(head.len());
+    let parts = if room < WORDS { vec![reason.to_owned()] } else { broken(reason, room, true) };
+    let line = |(number, part): (usize, String)| match number {
+        0 => format!("{head}{part}"),
+        _ => format!("{:1$}{part}", "", head.len()),
+    };
+    parts.into_iter().enumerate().map(line).collect()
 }
 
 /// Returns the columns that are not empty, each as wide as it needs to be.
@@ -182,12 +197,20 @@ fn drafts_of(columns: &[Column], rows: &[Vec<Cell>]) -> Vec<Draft> {
             Shrink::Name => NAME.min(needs),
             Shrink::Text => WORDS.min(needs),
             Shrink::Words => WORDS.max(head).min(needs),
-            Shrink::Head => cells.max(WORDS.min(head)),
+            Shrink::Head => cells.max(least_head(&column.head).min(head)),
         };
         Draft { at, needs, least, is_kept: true, width: needs }
     };
     let is_wanted = |(at, (_, cells)): &(usize, (&Column, usize))| *at == 0 || *cells > 0;
     columns.iter().zip(needs).enumerate().filter(is_wanted).map(draft).collect()
+}
+
+/// Returns the minimum width of a head: two thirds have the end of it, which names the figures, as in
+/// `loss.last.mean`.
+fn least_head(head: &str) -> usize {
+    let is_figure = |word: &&str| (1..=FIGURE).contains(&word.len());
+    let figures: usize = head.rsplit('.').take(2).take_while(is_figure).map(|word| word.len() + 1).sum();
+    WORDS.max((figures * 3).div_ceil(2))
 }
 
 /// Returns the width of the table.
@@ -360,139 +383,4 @@ fn is_number(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::table::Table;
-    use proptest::prelude::*;
-
-    fn table(columns: Vec<Column>, rows: &[&[&str]]) -> Table {
-        let mut table = Table::new(columns);
-        for row in rows {
-            table.row(row.iter().map(|cell| ((*cell).to_owned(), Tint::None)).collect());
-        }
-        table
-    }
-
-    fn runs() -> Table {
-        let columns = vec![
-            Column::names("RUN"),
-            Column::from("STATUS").ranked(0),
-            Column::from("METRICS").ranked(2).of_words(),
-            Column::from("ETA").ranked(4),
-            Column::from("PID").ranked(5),
-            Column::reasons("REASON"),
-        ];
-        table(
-            columns,
-            &[
-                &["sweep-of-today-lr=0.1", "failed", "loss=0.5 acc=0.25", "", "7", "exit status 1: no more"],
-                &["sweep-of-today-lr=0.01", "running", "loss=0.25 acc=0.5", "", "12345", ""],
-            ],
-        )
-    }
-
-    #[test]
-    fn what_has_room_stays_whole_without_empty_columns() {
-        let lines = runs().lines(false, 100);
-        assert_eq!(
-            lines,
-            [
-                "RUN                     STATUS   METRICS              PID  REASON",
-                "sweep-of-today-lr=0.1   failed   loss=0.5 acc=0.25      7  exit status 1: no more",
-                "sweep-of-today-lr=0.01  running  loss=0.25 acc=0.5  12345",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_tells_least_goes_first_and_the_reason_never() {
-        assert_eq!(
-            runs().lines(false, 68),
-            [
-                "RUN       STATUS   METRICS              PID  REASON",
-                "…lr=0.1   failed   loss=0.5 acc=0.25      7  exit status 1: no more",
-                "…lr=0.01  running  loss=0.25 acc=0.5  12345",
-            ]
-        );
-        assert_eq!(
-            runs().lines(false, 62),
-            [
-                "RUN       STATUS   METRICS            REASON",
-                "…lr=0.1   failed   loss=0.5 acc=0.25  exit status 1: no more",
-                "…lr=0.01  running  loss=0.25 acc=0.5",
-            ]
-        );
-        assert_eq!(
-            runs().lines(false, 40),
-            [
-                "RUN       STATUS   METRICS",
-                "…lr=0.1   failed   loss=0.5 acc=0.25",
-                "    reason: exit status 1: no more",
-                "…lr=0.01  running  loss=0.25 acc=0.5",
-            ]
-        );
-        assert_eq!(runs().lines(false, 34)[1], "…lr=0.1   failed   loss=0.5");
-        assert_eq!(runs().lines(false, 20)[3], "…lr=0.01  running");
-    }
-
-    #[test]
-    fn names_are_cut_in_the_middle_and_long_heads_too() {
-        let columns = vec![Column::names("run"), Column::from("validation/accuracy.last").with_long_head()];
-        let long = table(columns, &[&["a-very-long-name-of-a-run-without-any-end", "0.5"]]);
-        assert_eq!(
-            long.lines(false, 42),
-            ["run                       valid…uracy.last", "a-very-long…hout-any-end               0.5"]
-        );
-    }
-
-    #[test]
-    fn a_prefix_ends_before_a_setting_and_its_value() {
-        let names = |names: &[&str]| {
-            let rows: Vec<Vec<&str>> = names.iter().map(|name| vec![*name, "completed"]).collect();
-            let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
-            let lines = table(vec![Column::names("RUN"), Column::from("STATUS")], &rows).lines(false, 22);
-            lines[1].split("  ").next().unwrap_or_default().to_owned()
-        };
-        assert_eq!(names(&["resnet_lr-0.1_h-4", "resnet_lr-0.1_h-16"]), "…h-4");
-        assert_eq!(names(&["resnet_lr-0.1", "resnet_lr-1e-3"]), "…lr-0.1");
-        assert_eq!(names(&["resnet-of-today-1", "resnet-of-today-2"]), "…1");
-    }
-
-    #[test]
-    fn texts_are_cut_to_one_width_before_any_goes() {
-        let columns = ["what", "one", "other"].map(|head| Column::from(head).of_text()).to_vec();
-        let texts = table(columns, &[&["key", "a text that is too long", "another text that is too long"]]);
-        assert_eq!(texts.lines(false, 40)[1], "key   a text …too long  another…too long");
-        assert_eq!(texts.lines(false, 55)[1], "key   a text that is too long  another tex… is too long");
-    }
-
-    #[test]
-    fn numbers_sizes_and_durations_are_known() {
-        for text in ["1", "-0.5", "1.000e-5", "NaN", "inf", "1.5K", "3m05s", "0.5s", "2d03h", "1 *"] {
-            assert!(is_number(text), "{text}");
-        }
-        for text in ["a", "12:03", "8/16 (50.0%)", "lr=1", "s", "1 2"] {
-            assert!(!is_number(text), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_table_fits(
-            cells in prop::collection::vec(prop::collection::vec("[a-c語 ,=0-9]{0,30}", 4), 1..5),
-            width in 1_usize..90,
-        ) {
-            let columns = vec![
-                Column::names("RUN"),
-                Column::from("METRICS").ranked(1).of_words(),
-                Column::from("a long head of a column").with_long_head(),
-                Column::reasons("REASON"),
-            ];
-            let rows: Vec<Vec<&str>> = cells.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
-            let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
-            for line in table(columns, &rows).lines(false, width) {
-                prop_assert!(line.width() <= width, "{:?}", line);
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use super::fitting::{Cell, Column, fitted};
 use crate::rundir::status::Status;
 use crate::text::{fit, printable};
 use std::borrow::Cow;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Minimum width to which values are folded, in columns of a terminal.
 const VALUES: usize = 20;
@@ -99,7 +99,7 @@ impl Table {
                 rows.push(row.clone());
                 continue;
             };
-            let parts = if room < VALUES { vec![value.clone()] } else { broken(value, room) };
+            let parts = if room < VALUES { vec![value.clone()] } else { broken(value, room, false) };
             for (number, part) in parts.into_iter().enumerate() {
                 let name = if number == 0 { name.clone() } else { (String::new(), Tint::None) };
                 rows.push(vec![name, (part, *tint)]);
@@ -110,10 +110,20 @@ impl Table {
     }
 }
 
-/// Breaks a text between words into parts of at most this width; a longer word stays whole.
-fn broken(text: &str, width: usize) -> Vec<String> {
+/// Breaks a text between words into parts of at most this width. A longer word is broken, too, if `breaks_words`; else
+/// it stays whole.
+pub(super) fn broken(text: &str, width: usize, breaks_words: bool) -> Vec<String> {
     let mut parts = vec![String::new()];
     for word in text.split_inclusive(' ') {
+        if breaks_words && word.trim_end().width() > width {
+            for sign in word.chars() {
+                match parts.last_mut() {
+                    Some(part) if part.width() + sign.width().unwrap_or(0) <= width => part.push(sign),
+                    _ => parts.push(sign.to_string()),
+                }
+            }
+            continue;
+        }
         match parts.last_mut() {
             Some(part) if part.is_empty() || part.width() + word.trim_end().width() <= width => {
                 part.push_str(word);

@@ -22,6 +22,25 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// The columns by what they tell: where a terminal has no room, the last of these are dropped first.
+const RANKS: [&str; 15] = [
+    "unknown_attempts",
+    "usd",
+    "status",
+    "wasted_usd",
+    "compute_usd",
+    "logged_usd",
+    "command_usd",
+    "duration_s",
+    "device_hours",
+    "gpu_hours",
+    "wasted_s",
+    "attempts",
+    "balance",
+    "calls",
+    "devices",
+];
+
 /// The options of `--cost`.
 pub(crate) struct Options<'a> {
     pub(crate) format: TableFormat,
@@ -169,6 +188,7 @@ fn frame(runs: &[Run], costs: &[Cost], options: &Options) -> Frame {
         costs.iter().map(|cost| Scalar::Exact(cost.spent.unknown.into())),
     );
     frame.column("path", true, runs.iter().map(|run| Scalar::Text(run.path())));
+    frame.rank_by(&RANKS);
     frame
 }
 

@@ -18,6 +18,24 @@ use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Value, json};
 use timeline::{Kind, Millis, Span};
 
+/// The columns by what they tell: where a terminal has no room, the parts of the money are dropped first, and then the
+/// last of these.
+const RANKS: [&str; 13] = [
+    "trained_percent",
+    "usd",
+    "status",
+    "wall_s",
+    "lost_s",
+    "stalled_s",
+    "training_s",
+    "queued_s",
+    "idle_s",
+    "starting_s",
+    "saving_s",
+    "evaluating_s",
+    "lost_rows",
+];
+
 /// Prints a row for each run; a table for people ends with the sum, and what part of it trained; an object
 /// of JSON has the timeline, too.
 pub(crate) fn print(
@@ -65,6 +83,7 @@ pub(crate) fn print(
     let percent = receipts.iter().map(|receipt| Scalar::number(receipt.trained().map(f64::round)));
     frame.column("trained_percent", false, percent);
     frame.column("path", true, paths.into_iter());
+    frame.rank_by(&RANKS);
     if format == TableFormat::Json {
         for (mut object, one) in frame.objects().zip(&all) {
             object.insert("timeline".to_owned(), one.spans.iter().map(span).collect());
