@@ -1,6 +1,7 @@
 //! Command lines with a mistake that many people make: a line says how to write it.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use testkit::Lab;
 
@@ -43,6 +44,37 @@ fn a_command_without_dashes_is_met() {
     ] {
         let code = if tool == "run-exec" { 125 } else { 2 };
         says(&lab, line, code, &format!("{unknown}\nsee '{tool} --help'"));
+    }
+    // So it is where the program is not installed; Debian has python3 alone.
+    fs::create_dir(lab.path("bin")).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/python3", lab.path("bin/python3")).unwrap();
+    for (line, said) in [
+        (
+            "run-new python fit.py",
+            "'python' is a program, which is not installed here\nput -- before the command: -- python3 fit.py",
+        ),
+        (
+            "run-new python fit.py --lr 3",
+            "unknown option '--lr'; put -- before the command: -- python3 fit.py --lr 3\nsee 'run-new --help'",
+        ),
+        (
+            "run-exec r python fit.py",
+            "'python' is a program, which is not installed here\nput -- before the command: -- python3 fit.py",
+        ),
+        (
+            "run-eval r torchrun fit.py",
+            "'torchrun' is a program, which is not installed here\nput -- before the command: -- torchrun fit.py",
+        ),
+        (
+            "run-new python3.99 fit.py",
+            "'python3.99' is a program, which is not installed here\nput -- before the command: -- python3.99 fit.py",
+        ),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let tool = testkit::bin().join(words[0]);
+        let code = if words[0] == "run-exec" { 125 } else { 2 };
+        let lines: String = said.lines().map(|line| format!("{}: {line}\n", words[0])).collect();
+        lab.cmd(tool).args(&words[1..]).env("PATH", lab.path("bin")).run().code(code).stderr(&lines);
     }
     assert_eq!(lab.status("r")["status"], "created");
     // A run may have the name of a program, and so may a config.

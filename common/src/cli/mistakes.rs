@@ -23,18 +23,70 @@ pub fn check_command_apart(names: &mut Names, operands: &[String], has_command: 
     }
 }
 
+/// Programs that start trainings; a word that names one is meant as the program, installed or not.
+const PROGRAMS: [&str; 30] = [
+    "python",
+    "python2",
+    "python3",
+    "ipython",
+    "torchrun",
+    "accelerate",
+    "deepspeed",
+    "horovodrun",
+    "composer",
+    "ray",
+    "mpirun",
+    "mpiexec",
+    "srun",
+    "uv",
+    "poetry",
+    "pixi",
+    "pipenv",
+    "conda",
+    "mamba",
+    "micromamba",
+    "docker",
+    "podman",
+    "apptainer",
+    "singularity",
+    "bash",
+    "sh",
+    "zsh",
+    "julia",
+    "Rscript",
+    "node",
+];
+
 /// Returns whether a word names a program, and not a file in the current directory.
 pub fn is_program(word: &str) -> bool {
+    let is_version = || {
+        let version = word.strip_prefix("python3.");
+        version.is_some_and(|minor| !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     !word.is_empty()
-        && !Path::new(word).exists()
         && !word.contains('/')
-        && find_program(OsStr::new(word), Path::new(".")).is_some()
+        && !Path::new(word).exists()
+        && (PROGRAMS.contains(&word) || is_version() || is_installed(word))
+}
+
+fn is_installed(name: &str) -> bool {
+    find_program(OsStr::new(name), Path::new(".")).is_some()
 }
 
 /// Returns the error of a command that `--` does not separate from the operands.
 pub fn command_without_dashes(command: &[String]) -> Error {
-    Error::usage(format!("'{}' is a program", command[0]))
-        .hint(format!("put -- before the command: -- {}", shell_line(command)))
+    let program = &command[0];
+    let missing = if is_installed(program) { "" } else { ", which is not installed here" };
+    Error::usage(format!("'{program}' is a program{missing}")).hint(put_dashes(command))
+}
+
+/// Returns the advice to put `--` before a command. Debian and others have no `python`, but `python3`.
+pub(super) fn put_dashes(command: &[String]) -> String {
+    let mut command = command.to_owned();
+    if command[0] == "python" && !is_installed("python") && is_installed("python3") {
+        command[0] = "python3".to_owned();
+    }
+    format!("put -- before the command: -- {}", shell_line(&command))
 }
 
 /// Refuses an option whose value is not joined by `=`, so that the value is an operand; `has_name` tells

@@ -1,7 +1,6 @@
 //! Messages about a wrong command line: one line, and a pointer to the help.
 
-use super::mistakes::is_program;
-use crate::shell::shell_line;
+use super::mistakes::{is_program, put_dashes};
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::ffi::OsString;
@@ -49,7 +48,7 @@ fn unknown(error: &Error, command: &Command, words: &[OsString]) -> String {
     let starts = words.iter().take(at.unwrap_or(0)).position(|word| is_program(word));
     if let Some(start) = starts.filter(|_| takes_command && !words.iter().any(|word| word == "--")) {
         let command: Vec<String> = words[start..].iter().map(|word| word.clone().into_owned()).collect();
-        return format!("{fault}; put -- before the command: -- {}", shell_line(&command));
+        return format!("{fault}; {}", put_dashes(&command));
     }
     let other = SYNONYMS.iter().find(|(word, option)| {
         *word == given.trim_start_matches('-')
