@@ -142,7 +142,7 @@ impl<'a> Entry<'a> {
             (self.status(), self.run.status().into()),
             plain(self.progress(&figures)),
             plain(last_values(&figures, columns)),
-            plain(self.run.start_time().map(Timestamp::local).unwrap_or_default()),
+            plain(self.run.started().map(Timestamp::local).unwrap_or_default()),
             time(self.duration_s),
             time(self.eta_s),
             plain(self.pid().map(|pid| pid.to_string()).unwrap_or_default()),

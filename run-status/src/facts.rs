@@ -74,7 +74,9 @@ fn of_record(facts: &mut Facts, run: &Observed) {
         "metrics",
         run.recorded.attempt().and_then(|attempt| Some(names(attempt.metrics_from.as_ref()?))),
     );
-    facts.say("started", run.start_time().map(Timestamp::local));
+    facts.say("started", run.started().map(Timestamp::local));
+    let has_several = run.recorded.attempts() > 1;
+    facts.say("last attempt", run.start_time().filter(|_| has_several).map(Timestamp::local));
     facts.say("ended", run.end_time().map(Timestamp::local));
     facts.say("duration", duration.map(human_seconds));
     facts.say("eta", eta.map(human_seconds));

@@ -54,6 +54,20 @@ fn a_duration_is_that_of_all_attempts() {
         })
         .collect();
     lab.write(file, lines.concat());
+    // It started on the first of January, in the list, in the details and in reports.
+    let moved = lab.read(file).replacen(
+        lab.json_lines(file)[0]["start_time"].as_str().unwrap(),
+        "2026-01-01T12:00:00.000Z",
+        1,
+    );
+    lab.write(file, moved);
+    assert!(row(&lab, "r").contains(&"2026-01-01".to_owned()), "{:?}", row(&lab, "r"));
+    let details = lab.cmd("run-status").arg("r").run().code(0).out();
+    let fact = |key: &str| {
+        details.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
+    };
+    assert!(fact("started:").starts_with("2026-01-01"), "{details}");
+    assert!(!fact("last attempt:").is_empty() && !fact("last attempt:").contains("2026-01-01"), "{details}");
     let is_an_hour = |seconds: &Value| (3600.0..3660.0).contains(&seconds.as_f64().unwrap());
     let status = &lab.cmd("run-status").args(["--json", "r"]).run().code(0).json_lines()[0];
     assert!(is_an_hour(&status["duration_s"]), "{status}");

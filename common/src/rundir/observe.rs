@@ -422,6 +422,16 @@ impl Observed {
         self.recorded.attempt()?.start_time
     }
 
+    /// Returns the time at which the first attempt started, which people call the start of the run.
+    pub fn started(&self) -> Option<Timestamp> {
+        let last = self.start_time();
+        if last.is_none() || self.recorded.attempts() <= 1 {
+            return last; // the record is enough
+        }
+        let attempts = self.attempts().ok();
+        attempts.and_then(|attempts| Some(attempts.iter().next()?.start.start_time)).or(last)
+    }
+
     /// Returns the recorded time of the run's end, if there is one.
     pub fn end_time(&self) -> Option<Timestamp> {
         self.recorded.ended()?.time
