@@ -53,10 +53,15 @@ impl Options<'_> {
         if missing.is_empty() {
             return Exit::Ok;
         }
-        let has_evaluations = runs.all.iter().any(Run::has_evaluations);
+        // Rows of runs that were not executed are in no record.
+        let has_metric = |run: &Run| {
+            let mut has_any = false;
+            let read = visit(run, &mut |_, _, _| has_any = true);
+            has_any || read.is_err()
+        };
         match runs.all.is_empty() {
             true => {}
-            false if names.is_empty() && !has_evaluations => warn(&no_metrics()),
+            false if names.is_empty() && !runs.all.iter().any(has_metric) => warn(&no_metrics()),
             false => warn(ALL_COLUMNS),
         }
         Exit::No
@@ -152,7 +157,7 @@ impl<'a> Walk<'a> {
             x,
             number: 0.0,
             unrolled: Unrolled::default(),
-            has_evaluations: run.has_evaluations(),
+            has_evaluations: !run.evaluations.is_empty() || !run.foreign_evaluations.is_empty(),
             own: HashSet::new(),
         }
     }

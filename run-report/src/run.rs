@@ -32,11 +32,6 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Returns whether the run has evaluations, of run-eval or of another system.
-    pub(crate) fn has_evaluations(&self) -> bool {
-        !self.evaluations.is_empty() || !self.foreign_evaluations.is_empty()
-    }
-
     /// Reads the records of a run, without secrets.
     pub(crate) fn read(
         run: &RunDir,
