@@ -1,6 +1,6 @@
 //! Rows under named columns: sorted, fitted to a terminal, and printed as a table, CSV, JSON or Markdown.
 
-use crate::scalar::Scalar;
+use crate::scalar::{Alike, Scalar};
 use clap::ValueEnum;
 use run_common::cli::fitting;
 use run_common::cli::out::Out;
@@ -226,15 +226,12 @@ impl Frame {
     /// Returns the shown cells for people, with the numbers of their columns; numbers of one kind have one
     /// precision.
     fn texts(&self) -> Vec<Vec<(usize, String, Tint)>> {
-        let most = |values: &mut dyn Iterator<Item = &Tinted>| {
-            values.filter_map(|(value, _)| value.decimals()).max().unwrap_or_default()
-        };
-        let of_column = |at: usize| most(&mut self.rows.iter().map(|row| &row[at]));
-        let columns: Vec<(usize, usize)> = self.shown().map(|at| (at, of_column(at))).collect();
+        let of_column = |at: usize| Alike::of(self.rows.iter().map(|row| &row[at].0));
+        let columns: Vec<(usize, Alike)> = self.shown().map(|at| (at, of_column(at))).collect();
         let of_row = |row: &Vec<Tinted>| {
-            let alike = self.has_kinds_in_rows.then(|| most(&mut row.iter()));
-            let text = |(at, decimals): &(usize, usize)| {
-                (*at, row[*at].0.shown_alike(alike.unwrap_or(*decimals)), row[*at].1)
+            let of_kind = self.has_kinds_in_rows.then(|| Alike::of(row.iter().map(|(value, _)| value)));
+            let text = |(at, alike): &(usize, Alike)| {
+                (*at, row[*at].0.shown_alike(of_kind.unwrap_or(*alike)), row[*at].1)
             };
             columns.iter().map(text).collect()
         };

@@ -1,7 +1,7 @@
 //! A value of a table: its order, and its form for people, CSV and JSON.
 
 use run_common::cost::dollars;
-use run_common::figures::{decimals, figure_alike, money_alike};
+use run_common::figures::{Precision, money_alike, money_decimals};
 use run_common::json::json_number;
 use run_common::natural::natural;
 use run_common::time::{Timestamp, human_seconds};
@@ -28,6 +28,30 @@ pub(crate) enum Scalar {
     Best(f64),
     /// Anything else.
     Text(String),
+}
+
+/// The form of the values of a column for people.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alike {
+    /// The form of measured numbers.
+    numbers: Precision,
+    /// Number of decimals of sums of money.
+    cents: usize,
+}
+
+impl Alike {
+    /// Returns the form of these values.
+    pub(crate) fn of<'a>(values: impl Iterator<Item = &'a Scalar> + Clone) -> Self {
+        let numbers = values.clone().filter_map(|value| match value {
+            Scalar::Number(number) | Scalar::Best(number) => Some(*number),
+            _ => None,
+        });
+        let sums = values.filter_map(|value| match value {
+            Scalar::Dollars(usd) => Some(money_decimals(*usd)),
+            _ => None,
+        });
+        Self { numbers: Precision::of(numbers), cents: sums.max().unwrap_or(2) }
+    }
 }
 
 impl Scalar {
@@ -99,30 +123,20 @@ impl Scalar {
     /// Returns the value for people.
     #[cfg(test)]
     pub(crate) fn shown(&self) -> String {
-        self.shown_alike(0)
+        self.shown_alike(Alike::of([self].into_iter()))
     }
 
-    /// Returns the value for people; a measured number has at least this many decimals.
-    pub(crate) fn shown_alike(&self, decimals: usize) -> String {
+    /// Returns the value for people, in the form of its column.
+    pub(crate) fn shown_alike(&self, alike: Alike) -> String {
         match self {
             Self::Empty => String::new(),
-            Self::Number(number) => figure_alike(*number, decimals),
+            Self::Number(number) => alike.numbers.show(*number),
             Self::Seconds(seconds) => human_seconds(*seconds),
-            Self::Dollars(usd) => money_alike(*usd, decimals),
+            Self::Dollars(usd) => money_alike(*usd, alike.cents),
             Self::Exact(number) => csv_number(*number),
-            Self::Best(number) => format!("{} *", figure_alike(*number, decimals)),
+            Self::Best(number) => format!("{} *", alike.numbers.show(*number)),
             Self::Time(time) => time.local(),
             Self::Text(text) => text.clone(),
-        }
-    }
-
-    /// Returns the number of decimals of a measured number for people.
-    pub(crate) fn decimals(&self) -> Option<usize> {
-        match self {
-            Self::Number(number) | Self::Best(number) => decimals(*number),
-            Self::Dollars(usd) if usd.abs() < 0.01 => decimals(*usd),
-            Self::Dollars(_) => Some(2),
-            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use run_checkpoint::{self as checkpoint, Names, Program, State};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
-use run_common::figures::{decimals, figure_alike, human_bytes};
+use run_common::figures::{Precision, human_bytes};
 use run_common::fsio::open_regular;
 use run_common::message::{complain, warn};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
@@ -98,15 +98,21 @@ pub(crate) fn figures(metrics: &Map<String, Value>) -> Table {
         return Table::default();
     }
     let mut table = Table::new(["METRIC", "LAST", "MIN", "MAX", "MEAN", "STD", "ROWS", "NOT FINITE"]);
+    let of_metric = |of: &Value| {
+        let values = ["last", "min", "max", "mean", "std"].map(|key| of[key].as_f64().unwrap_or(f64::NAN));
+        Precision::of(values)
+    };
+    // Metrics with decimals have as many as each other; whole numbers and those with an exponent have none.
+    let decimals = |precision| if let Precision::Decimals(decimals) = precision { decimals } else { 0 };
+    let most = metrics.values().map(|of| decimals(of_metric(of))).max().unwrap_or_default();
     for (name, of) in metrics {
-        let most = |keys: &[&str]| most_decimals(keys.iter().map(|key| &of[*key]));
-        let (of_values, of_means) = (most(&["last", "min", "max"]), most(&["mean", "std"]));
+        let precision = match of_metric(of) {
+            Precision::Decimals(1..) => Precision::Decimals(most),
+            other => other,
+        };
         let number = |key: &str| match &of[key] {
             Value::Null if key != "last" => String::new(),
-            value => {
-                let most = if ["mean", "std"].contains(&key) { of_means } else { of_values };
-                figure_alike(value.as_f64().unwrap_or(f64::NAN), most)
-            }
+            value => precision.show(value.as_f64().unwrap_or(f64::NAN)),
         };
         let count = |key: &str| {
             of[key].as_u64().filter(|&count| count > 0).map(|count| count.to_string()).unwrap_or_default()
@@ -131,24 +137,18 @@ pub(crate) fn rows(recent: &[Map<String, Value>]) -> Table {
     let mut known = HashSet::new();
     let keys: Vec<&String> = recent.iter().flat_map(Map::keys).filter(|key| known.insert(*key)).collect();
     let mut table = Table::new(keys.iter().map(|key| run_common::text::printable(key).into_owned()));
-    let most: Vec<usize> =
-        keys.iter().map(|key| most_decimals(recent.iter().filter_map(|row| row.get(*key)))).collect();
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    let of_column = |key: &&String| Precision::of(recent.iter().filter_map(|row| row.get(*key)).map(number));
+    let precisions: Vec<Precision> = keys.iter().map(of_column).collect();
     for row in recent {
-        let cell = |(key, most): (&&String, &usize)| match row.get(*key) {
+        let cell = |(key, precision): (&&String, &Precision)| match row.get(*key) {
             None => String::new(),
-            Some(value @ (Value::Number(_) | Value::Null)) => {
-                figure_alike(value.as_f64().unwrap_or(f64::NAN), *most)
-            }
+            Some(value @ (Value::Number(_) | Value::Null)) => precision.show(number(value)),
             Some(value) => text(value),
         };
-        table.row(keys.iter().zip(&most).map(|key| (cell(key), Tint::None)).collect());
+        table.row(keys.iter().zip(&precisions).map(|key| (cell(key), Tint::None)).collect());
     }
     table
-}
-
-/// Returns the most decimals of any of these numbers.
-fn most_decimals<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
-    values.filter_map(|value| decimals(value.as_f64()?)).max().unwrap_or_default()
 }
 
 /// A row for each attempt: its start, and its end if recorded.

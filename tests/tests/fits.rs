@@ -190,3 +190,46 @@ fn details_keep_the_states_of_checkpoints_and_every_reason_whole() {
     let words = all.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.matches(error).count() >= 2, "{all}");
 }
+
+#[test]
+fn settings_of_the_sweep_come_before_those_of_a_single_run() {
+    let lab = Lab::new();
+    let row =
+        r#"echo "{\"step\": 1, \"validation/accuracy\": 0.5, \"validation/loss\": 0.25}" >> $RUN_METRICS"#;
+    ran(&lab, "a", &["a-setting-of-one-run=1", "another-setting=2"], row);
+    for number in 0..12 {
+        let set = [format!("lr=0.{}", number / 4 + 1), format!("hidden={}", 4 << (number % 4))];
+        ran(&lab, &format!("b{number}"), &set.each_ref().map(String::as_str), row);
+    }
+    let [heads, _] = heads_and_row(&terminal_lines(&lab, 72, "run-report 2>err"), "run ");
+    let has = |name: &str| heads.iter().any(|head| head == name);
+    assert!(has("lr") && has("hidden") && !has("another-setting"), "{heads:?}");
+    // Heads of groups keep the names of the figures.
+    let [heads, _] = heads_and_row(&terminal_lines(&lab, 60, "run-report --group-by lr 2>err"), "lr ");
+    let figures: Vec<&String> = heads.iter().filter(|head| head.contains('.')).collect();
+    assert!(!figures.is_empty(), "{heads:?}");
+    let ends = [".last.mean", ".last.std", ".best.mean", ".best.std"];
+    assert!(figures.iter().all(|head| ends.iter().any(|end| head.ends_with(end))), "{heads:?}");
+}
+
+#[test]
+fn the_numbers_of_a_column_have_one_precision_and_money_has_cents() {
+    let lab = Lab::new();
+    for (name, loss) in [("a", "0.0147123"), ("b", "6.564e-4")] {
+        let row = format!(r#"{{"step": 1, "loss": {loss}, "grad_norm": 1.29, "tokens": 500}}"#);
+        ran(&lab, name, &[], &format!("echo '{row}' >> $RUN_METRICS"));
+    }
+    let shown = lab.cmd("run-report").args(["--columns", "loss.last"]).run().code(0).out();
+    let cells: Vec<&str> = shown.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(cells, ["0.014712", "0.000656"], "{shown}");
+    let shown = lab.cmd("run-status").arg("a").run().code(0).out();
+    let last = |metric: &str| {
+        let row = shown.lines().find(|line| line.starts_with(&format!("{metric}  "))).unwrap();
+        row.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(["grad_norm", "loss", "tokens"].map(last), ["1.2900", "0.0147", "500"], "{shown}");
+    let cost =
+        lab.cmd("run-report").args(["--cost", "--rate", "2", "--columns", "wasted_usd"]).run().code(0).out();
+    let cells: Vec<&str> = cost.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(cells, ["0.00", "0.00", "0.00"], "{cost}");
+}

@@ -9,9 +9,13 @@ use crate::settings::{provenance, settings, varying};
 use run_common::cost::{Rates, logged, spent};
 use run_metrics::goal::Goal;
 use run_metrics::names::Better;
+use std::cmp::Reverse;
 
 /// Number of settings that a table shows by default.
 const SETTINGS_SHOWN: usize = 8;
+
+/// A setting is rare if fewer than one in this many runs has another value than most runs.
+const RARE: usize = 8;
 
 /// Ranks of columns: what tells least about a run is dropped first where a terminal has no room. Among the settings
 /// come the figures of the first metric first, and between the next settings those of the next metric.
@@ -78,7 +82,8 @@ pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown
     };
     let settings = varying(&runs.iter().map(settings).collect::<Vec<_>>(), |key| is_wanted(key, CONFIG));
     let more_settings = settings.len().saturating_sub(SETTINGS_SHOWN);
-    for (number, (key, values)) in settings.into_iter().enumerate() {
+    let places = places(&settings);
+    for ((key, values), number) in settings.into_iter().zip(places) {
         let name = free(&frame, metrics, key, CONFIG, shown.wanted);
         frame.column(name, number >= SETTINGS_SHOWN, values.into_iter());
         frame.rank_last(u32::try_from(number).map_or(DURATION, of_setting));
@@ -123,12 +128,32 @@ pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown
     (frame, more_settings)
 }
 
+/// Returns the place of each setting by what it tells about the runs: settings that hardly any run has, or has otherwise
+/// than the others, come last, and before them those that few runs have.
+fn places(settings: &[(String, Vec<Scalar>)]) -> Vec<usize> {
+    let weight = |(_, values): &(String, Vec<Scalar>)| {
+        let mut sorted: Vec<&Scalar> = values.iter().collect();
+        sorted.sort_unstable_by(|one, other| one.order(other));
+        let usual = sorted.chunk_by(|one, other| one.order(other).is_eq()).map(<[_]>::len).max();
+        let unusual = values.len() - usual.unwrap_or_default();
+        let has = values.iter().filter(|value| **value != Scalar::Empty).count();
+        (unusual * RARE < values.len(), Reverse(has))
+    };
+    let mut order: Vec<(_, usize)> = settings.iter().map(weight).zip(0..).collect();
+    order.sort_unstable();
+    let mut places = vec![0; order.len()];
+    for (place, (_, at)) in order.into_iter().enumerate() {
+        places[at] = place;
+    }
+    places
+}
+
 /// Returns times, number of attempts and cost of every run, which are shown on request.
 fn times(runs: &[Run]) -> [(&'static str, Vec<Scalar>); 4] {
     let rates = Rates::from_environment().ok().flatten(); // --cost reports errors in it
     let started = |run: &Run| {
         let first = run.attempts.iter().next().map(|first| first.start.start_time);
-        Scalar::time(first.or(run.seen.start_time()))
+        Scalar::time(first.or_else(|| run.seen.started()))
     };
     let cost = |run: &Run| {
         let compute = spent(&run.seen, &run.attempts, rates.as_ref(), Vec::new).usd;
