@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use crate::facts;
 use crate::place::{Kind, Place};
-use crate::runs::{names, runs_dir, sample};
+use crate::runs::{inner, paths, runs_dir, sample, tops};
 use clap::{Arg, Command};
 use std::collections::BTreeSet;
 
@@ -94,15 +94,18 @@ fn runs(place: &Place, matches: &impl Fn(&str, &str) -> bool) -> Option<Vec<Stri
         return None;
     }
     let given: Vec<&str> = place.given("runs").collect();
-    let [tops, paths, inner] = names(&runs_dir(place));
-    let fitting = |names: Vec<String>| -> Vec<String> {
-        names.into_iter().filter(|name| matches(name, typed) && !given.contains(&name.as_str())).collect()
-    };
-    if typed.contains('/') {
-        return Some(fitting(paths)).filter(|names| !names.is_empty());
+    let fits = |name: &str| matches(name, typed) && !given.contains(&name);
+    let fitting = |names: Vec<String>| names.into_iter().filter(|name| fits(name)).collect::<Vec<_>>();
+    let runs_dir = runs_dir(place);
+    if let Some((holder, _)) = typed.split_once('/') {
+        // A shell that selects by its own rules may find the text anywhere in a path.
+        let names = fitting(paths(&runs_dir, |name| name == holder));
+        let names =
+            if names.is_empty() { fitting(paths(&runs_dir, |name| matches(name, holder))) } else { names };
+        return Some(names).filter(|names| !names.is_empty());
     }
-    let tops = fitting(tops);
-    Some(if tops.is_empty() { fitting(inner) } else { tops })
+    let tops = tops(&runs_dir, fits);
+    Some(if tops.is_empty() { fitting(inner(&runs_dir)) } else { tops })
 }
 
 /// The source of values.
