@@ -12,7 +12,7 @@ fn typed(lab: &Lab, shell: &str, lines: &[&str]) -> Vec<String> {
 /// Returns the completions of fish for a line, as fish would insert them.
 fn fish(lab: &Lab, line: &str) -> Vec<String> {
     let script =
-        "for tool in run-status run-exec run-new run-report; $tool --generate-completions fish | source; end
+        "for tool in run-status run-exec run-new run-report run-eval; $tool --generate-completions fish | source; end
         complete -C --escape $argv[1]";
     let done = lab.cmd("fish").args(["--no-config", "-c", script, line]).run().code(0);
     done.out().lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
@@ -87,9 +87,8 @@ fn fish_completes_runs_and_options() {
     assert!(!lab.path("bad").exists());
 }
 
-#[test]
-fn values_are_those_of_the_runs_directory() {
-    let lab = lab();
+/// Executes a run `t` with a metric, settings, a tag and a checkpoint, and evaluates it.
+fn train(lab: &Lab) {
     lab.write("c.yaml", "lr: 1\ntrain:\n  steps: 3\n");
     let train =
         "cd \"$1\"; mkdir ckpt; echo x >ckpt/7.bin; echo '{\"step\": 7, \"val/loss\": 1}' >metrics.jsonl";
@@ -108,6 +107,33 @@ fn values_are_those_of_the_runs_directory() {
     lab.cmd("run-new").args(new).args(["--", "sh", "-c", train, "sh", "{run}"]).run().code(0);
     lab.cmd("run-exec").args(["-q", "t"]).run().code(0);
     lab.cmd("run-eval").args(["--label", "mmlu", "t", "--", "echo", "{\"x\": 1}"]).run().code(0);
+}
+
+/// Lines with the beginnings of a metric, a label and a step, and the words that complete them.
+const OF_RUNS: [(&str, &str); 3] = [
+    ("run-report --best val/l", "val/loss"),
+    ("run-eval t --label mm", "mmlu"),
+    ("run-exec --resume t --from-step 7", "7"),
+];
+
+#[test]
+fn every_shell_completes_metrics_labels_and_steps() {
+    let lab = lab();
+    train(&lab);
+    let lines = OF_RUNS.map(|(line, _)| line);
+    let completed = OF_RUNS.map(|(line, word)| format!("{} {word} ", line.rsplit_once(' ').unwrap().0));
+    for shell in ["bash", "zsh"] {
+        assert_eq!(typed(&lab, shell, &lines), completed, "{shell}");
+    }
+    for (line, word) in OF_RUNS {
+        assert_eq!(fish(&lab, line), [word], "{line}");
+    }
+}
+
+#[test]
+fn values_are_those_of_the_runs_directory() {
+    let lab = lab();
+    train(&lab);
     lab.cmd("run-sync").args(["backup", "--to", "store", "t"]).run().code(0);
     let offered = |line: &[&str]| {
         let done = lab.cmd(line[0]).args(["--complete", "zsh"]).args(line).run().code(0).stderr("");
