@@ -63,13 +63,13 @@ pub(crate) struct Args {
     /// With --wait, give up after this time, and exit 1
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait", conflicts_with_all = ["status", "watch"])]
     pub(crate) timeout: Option<Duration>,
-    /// Metrics to show in a list [default: the three that tell most]
+    /// Metrics to show in a list [default: three, losses and rewards first]
     #[arg(long, value_name = "METRIC,...")]
     pub(crate) columns: Vec<String>,
     /// Pattern of the checkpoint paths below the run, for its details
     #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern, conflicts_with_all = ["json", "full", "watch", "wait", "log"])]
     pub(crate) checkpoint: Option<String>,
-    /// Age of its heartbeat at which a run on another host is stale
+    /// Report a run on another host as stale when its heartbeat is older
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub(crate) stale_after: Duration,
     /// Print the log of the run

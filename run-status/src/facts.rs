@@ -76,7 +76,7 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     );
     facts.say("started", run.started().map(Timestamp::local));
     let has_several = run.recorded.attempts() > 1;
-    facts.say("last attempt", run.start_time().filter(|_| has_several).map(Timestamp::local));
+    facts.say("restarted", run.start_time().filter(|_| has_several).map(Timestamp::local));
     facts.say("ended", run.end_time().map(Timestamp::local));
     facts.say("duration", duration.map(human_seconds));
     facts.say("eta", eta.map(human_seconds));

@@ -95,7 +95,7 @@ pub(crate) struct Keep {
     /// Keep the weights of all checkpoints, and the optimizer state of those that --keep names
     #[arg(long)]
     pub(crate) keep_weights: bool,
-    /// Remove only what this many stores have
+    /// Remove only checkpoints that at least N stores have
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1_u8..=9))]
     pub(crate) copies: u8,
 }

@@ -67,7 +67,7 @@ fn a_duration_is_that_of_all_attempts() {
         details.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
     };
     assert!(fact("started:").starts_with("2026-01-01"), "{details}");
-    assert!(!fact("last attempt:").is_empty() && !fact("last attempt:").contains("2026-01-01"), "{details}");
+    assert!(!fact("restarted:").is_empty() && !fact("restarted:").contains("2026-01-01"), "{details}");
     let is_an_hour = |seconds: &Value| (3600.0..3660.0).contains(&seconds.as_f64().unwrap());
     let status = &lab.cmd("run-status").args(["--json", "r"]).run().code(0).json_lines()[0];
     assert!(is_an_hour(&status["duration_s"]), "{status}");

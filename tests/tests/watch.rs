@@ -115,7 +115,7 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
     assert!(
         rows.contains(&vec!["8", "1"]) && rows.contains(&vec!["4", "5"]) && !rows.contains(&vec!["3", "6"])
     );
-    assert!(rows.contains(&vec!["loss", "1", "1", "8", "4.500", "2.449", "8"]), "{shown}");
+    assert!(rows.contains(&vec!["loss", "1.000", "1.000", "8.000", "4.500", "2.449", "8"]), "{shown}");
     lab.write("go", "");
     exec.wait().code(0);
     // It ends with the run, and what it said last stays.

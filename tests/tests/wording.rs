@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use testkit::checkout;
 
 /// Phrases that no text contains, and what to write instead.
-const HABITS: [(&str, &str); 39] = [
+const HABITS: [(&str, &str); 43] = [
     ("is said", "is reported, or an active verb"),
     ("are said", "are reported, or an active verb"),
     ("was said", "was reported, or was given"),
@@ -46,6 +46,10 @@ const HABITS: [(&str, &str); 39] = [
     ("are none of", "are not, or do not belong to"),
     ("is none of the", "does not belong to the"),
     ("is nothing of", "does not belong to"),
+    ("off the output", "from the output"),
+    ("what was so", "the circumstances"),
+    ("is seen to have", "has, with who checked it"),
+    ("the three that tell most", "what they are"),
 ];
 
 /// Directories without texts of ours, or that others maintain.

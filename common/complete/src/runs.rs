@@ -147,6 +147,6 @@ mod tests {
         };
         assert_eq!(found("exp_0001"), (5, 10));
         assert_eq!(found("none"), (0, 0));
-        assert_eq!(found(""), (LOOKED_AT + 1, 0), "all of so many count");
+        assert_eq!(found(""), (LOOKED_AT + 1, 0), "above the limit, all directories count");
     }
 }

@@ -125,7 +125,8 @@ pub fn meant<'a>(unknown: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     let more = names.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let shown = quoted(&names[..names.len().min(SHOWN)], ", ");
-    (!names.is_empty()).then(|| format!("there are {shown}{more}"))
+    let are = if names.len() == 1 { "is only" } else { "are" };
+    (!names.is_empty()).then(|| format!("there {are} {shown}{more}"))
 }
 
 /// Returns the distance of two names, if they are similar: few letters differ, or their words are equal or
@@ -159,6 +160,7 @@ mod tests {
         let said = |name: &str| meant(name, names).unwrap();
         assert_eq!(said("valid_loss"), "did you mean 'val/loss' or 'loss'?");
         assert_eq!(said("acuracy"), "did you mean 'accuracy'?");
+        assert_eq!(meant("nothing", ["val/loss"]).unwrap(), "there is only 'val/loss'");
         assert_eq!(said("Loss"), "did you mean 'loss' or 'val/loss' or 'train/loss'?");
         assert_eq!(said("nope"), "there are 'accuracy', 'loss', 'lr', 'train/loss', 'val/loss'");
         assert_eq!(meant("nope", []), None);
