@@ -143,7 +143,7 @@ impl Queue {
 
     /// Reads what is available on stdin.
     pub(crate) fn fill(&mut self) -> Result<(), Error> {
-        let mut block = [0; 64 << 10];
+        let mut block = [0; 8 << 10];
         match read(io::stdin().as_fd(), &mut block) {
             Ok(0) => self.stdin_ended = true,
             Ok(count) => self.stdin.get_or_insert_with(|| Listed::new(self.null)).push(&block[..count]),

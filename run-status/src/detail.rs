@@ -203,7 +203,7 @@ fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
         let age = Timestamp::now().seconds_since(checkpoint.modified());
         let (state, tint, why) = match &checkpoint.state {
             State::Complete => ("complete", Tint::None, String::new()),
-            State::Incomplete(why) => ("incomplete", Tint::Doubt, why.to_string()),
+            State::Incomplete(why) => ("incomplete", Tint::Doubt, why.clone()),
         };
         table.row(vec![
             (checkpoint.path.to_string_lossy().into_owned(), Tint::None),

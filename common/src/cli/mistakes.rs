@@ -84,7 +84,7 @@ pub fn command_without_dashes(command: &[String]) -> Error {
 pub(super) fn put_dashes(command: &[String]) -> String {
     let mut command = command.to_owned();
     if command[0] == "python" && !is_installed("python") && is_installed("python3") {
-        command[0] = "python3".to_owned();
+        "python3".clone_into(&mut command[0]);
     }
     format!("put -- before the command: -- {}", shell_line(&command))
 }

@@ -72,8 +72,7 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
         }
         between(&mut scan)?;
         let value = scan.some(|byte| byte != b' ')?;
-        let bare =
-            value.strip_suffix('s').map(|bare| bare.strip_suffix('m').unwrap_or(bare)).unwrap_or(value);
+        let bare = value.strip_suffix('s').map_or(value, |bare| bare.strip_suffix('m').unwrap_or(bare));
         is_measured |= bare.len() == value.len() && is_measure(name);
         numbers.add(name, number(bare)?);
     }
