@@ -19,10 +19,9 @@ const LOOKS: u32 = 3;
 /// The job of this process.
 #[derive(Clone, Debug)]
 pub struct Inside {
-    /// The record of the job.
+    /// The record of the job. Its id is `ARRAY_TASK` for a task of an array: the task that starts last has the array's
+    /// own id in `SLURM_JOB_ID`, by which Slurm's commands mean all tasks.
     pub start: JobStart,
-    /// The id of this job alone in scontrol, rather than its array.
-    id: String,
     /// The file in which Slurm notes why it ends the job, and the file's length before.
     notes: Option<(PathBuf, u64)>,
 }
@@ -34,7 +33,7 @@ impl Inside {
         let id = value("SLURM_JOB_ID")?;
         let job = match (value("SLURM_ARRAY_JOB_ID"), value("SLURM_ARRAY_TASK_ID")) {
             (Some(array), Some(task)) => format!("{array}_{task}"),
-            _ => id.clone(),
+            _ => id,
         };
         let restart = value("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
         let node = value("SLURMD_NODENAME");
@@ -43,7 +42,7 @@ impl Inside {
             let length = fs::metadata(&path).map_or(0, |file| file.len());
             (path, length)
         });
-        Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node, gpus }, id, notes })
+        Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node, gpus }, notes })
     }
 
     /// Finds out why the job is being ended; `None` if nothing ends it, or if Slurm does not say. `warning` is the
@@ -59,7 +58,7 @@ impl Inside {
             (None, Noticed::End) => return None,
             (Some(Note::Signal) | None, _) => {}
         }
-        let shown = Control::show(&self.id)?;
+        let shown = Control::show(&self.start.id)?;
         if shown.is_near_its_limit(warning) && (note.is_some() || noticed == Noticed::Request) {
             return Some(Ending { why: Why::TimeLimit, user: None, left: shown.left() });
         }
@@ -69,19 +68,24 @@ impl Inside {
 
     /// Returns whether Slurm will start the job again by itself; `None` if it does not say.
     pub fn returns(&self) -> Option<bool> {
-        let shown = (0..LOOKS).find_map(|_| Control::show(&self.id))?;
+        let shown = (0..LOOKS).find_map(|_| Control::show(&self.start.id))?;
         Some(shown.returns(self.start.restart))
     }
 
     /// Makes Slurm end the job and start it again; returns why this is impossible, if it is.
     pub fn requeue(&self) -> Result<(), String> {
-        Control::requeue(&self.id)
+        Control::requeue(&self.start.id)
+    }
+
+    /// Returns whether the job is a task of an array.
+    pub fn is_task(&self) -> bool {
+        self.start.id.contains('_')
     }
 
     /// Removes Slurm's file besides the job's output, when the job ends.
     pub fn clean(&self) {
         if let Some((path, _)) = &self.notes
-            && self.start.id != self.id
+            && self.is_task()
         {
             let _ = fs::remove_file(path); // it is not needed any more
         }

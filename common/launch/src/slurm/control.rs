@@ -28,17 +28,28 @@ pub const NOTES: &str = "RUN_JOB_NOTES";
 /// Bytes at the end of that file that are searched for notes.
 const LAST: u64 = 4 << 10;
 
-/// The output of `scontrol show job`.
+/// The line of a job in the output of `scontrol show job`.
 #[derive(Debug)]
 pub(crate) struct Control(String);
 
 impl Control {
-    /// Asks about a job.
+    /// Asks about a job. A task of an array is `ARRAY_TASK`.
     pub(crate) fn show(id: &str) -> Option<Self> {
         let mut command = Command::new("scontrol");
         command.args(["show", "job", "--oneliner", id]).env("SLURM_TIME_FORMAT", "%s");
         let text = answer(&mut command, PATIENCE)?;
-        Some(Self(String::from_utf8_lossy(&text).into_owned()))
+        Self::of(&String::from_utf8_lossy(&text), id)
+    }
+
+    /// Finds the line of a job: for some ids Slurm prints a line for each task of an array or part of a job.
+    fn of(text: &str, id: &str) -> Option<Self> {
+        let is_it = |shown: &Self| match id.split_once('_') {
+            Some((array, task)) => {
+                shown.field("ArrayJobId") == Some(array) && shown.field("ArrayTaskId") == Some(task)
+            }
+            None => shown.field("JobId") == Some(id),
+        };
+        text.lines().map(|line| Self(line.to_owned())).find(is_it)
     }
 
     /// Makes a running job start again: Slurm ends it first.
@@ -166,6 +177,18 @@ mod tests {
         }
         let near = |state, left| shown(state, left, "").is_near_its_limit(Duration::from_secs(30));
         assert!(near("RUNNING", 85) && !near("RUNNING", 3600) && !near("COMPLETING", 10));
+    }
+
+    #[test]
+    fn a_job_is_told_from_other_tasks_and_parts() {
+        let text = "JobId=9 ArrayJobId=7 ArrayTaskId=0 JobState=RUNNING\n\
+                    JobId=7 ArrayJobId=7 ArrayTaskId=2 JobState=PENDING\n";
+        for (id, expected) in
+            [("7_0", Some("RUNNING")), ("7_2", Some("PENDING")), ("7", Some("PENDING")), ("7_1", None)]
+        {
+            let found = Control::of(text, id);
+            assert_eq!(found.as_ref().and_then(|shown| shown.field("JobState")), expected, "{id}");
+        }
     }
 
     #[test]
