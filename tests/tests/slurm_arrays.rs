@@ -1,8 +1,9 @@
-//! Tasks of a job array are jobs of their own: what ends one of them leaves the others alone. The Slurm is a real one.
+//! Tasks of a job array are jobs of their own: what ends one of them leaves the others alone, and `-j` holds whatever
+//! becomes of one. The Slurm is a real one.
 
-use testkit::Lab;
 use testkit::slurm::Cluster;
 use testkit::slurm::jobs::{TRAINER, await_steps, end, hurry, is, word};
+use testkit::{Lab, wait_for};
 
 /// Creates runs of a command as a batch and has Slurm execute them; returns them.
 fn submit(lab: &Lab, cluster: &Cluster, count: usize, options: &[&str], command: &[&str]) -> Vec<String> {
@@ -68,4 +69,35 @@ fn a_stop_of_a_task_leaves_the_steps_of_the_others_alone() {
         assert_eq!(end(&lab, &cluster, run).0, status);
         assert_eq!(lab.read(&format!("{run}/stdout.log")).contains("told"), number == one, "{run}");
     }
+}
+
+#[test]
+fn no_more_run_at_once_after_one_was_cancelled_to_preempt_it() {
+    let lab = Lab::new();
+    let cluster = Cluster::start(&lab.path("slurm"), "");
+    let options = ["--slurm=-p cancelled -w n2", "-j", "1", "--requeue"];
+    let runs = submit(&lab, &cluster, 2, &options, SAVES);
+    await_steps(&lab, &cluster, &runs[0], 1);
+    let sleep = ["sbatch", "-p", "urgent", "-w", "n2", "--exclusive", "--wrap", "sleep 1", "-o", "/dev/null"];
+    cluster.ask(&sleep);
+    await_steps(&lab, &cluster, &runs[1], 1);
+    let id = job(&lab, &runs[0]);
+    assert_eq!(end_of_attempt(&lab, &runs[0]), "preempted");
+    wait_for("Slurm to have the task wait", || {
+        word(&cluster.status(&lab, &runs[0]), "reason").starts_with(&format!("job {id} is pending"))
+    });
+    lab.write("enough", "");
+    assert_eq!(end(&lab, &cluster, &runs[1]), is("completed", ""));
+    hurry(&cluster, &id);
+    assert_eq!(end(&lab, &cluster, &runs[0]), is("completed", ""));
+    let again = &lab.json_lines(&format!("{}/.run/attempts.jsonl", runs[0]))[2];
+    assert_eq!((&again["attempt"], &again["job"]["id"]), (&2.into(), &id.as_str().into()));
+    assert!(again["resume_step"].as_u64() > Some(0), "{again}");
+    assert_eq!(lab.json(&format!("{}/.run/launch.json", runs[0]))["resubmitted"], 1);
+}
+
+/// Returns why the first attempt of a run has ended.
+fn end_of_attempt(lab: &Lab, run: &str) -> String {
+    let lines = lab.json_lines(&format!("{run}/.run/attempts.jsonl"));
+    word(&lines[1], "reason").to_owned()
 }

@@ -36,8 +36,11 @@ enum Way {
     Requeue,
     /// Slurm does that by itself.
     Itself,
-    /// The job submits another.
+    /// The job, which Slurm has cancelled, submits another.
     Resubmit,
+    /// The job, a task that Slurm has cancelled, asks Slurm for that: another job would not count in the limit of its
+    /// array.
+    Return,
 }
 
 /// Has the job started again after the end of its attempt, if that is wanted. Where that cannot be, says why, here
@@ -69,7 +72,7 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
     };
     let what = match way {
         Way::Resubmit => "submitted again".to_owned(),
-        Way::Requeue | Way::Itself => format!("job {} is to be started again", inside.start.id),
+        Way::Requeue | Way::Return | Way::Itself => format!("job {} is to be started again", inside.start.id),
     };
     let held = take(run, options, &end)?;
     held.active.queue(&held.recorded, None, Some(format!("{reason}; {what}")), Durability::Power)?;
@@ -79,6 +82,16 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
         Way::Requeue => {
             drop(held);
             inside.requeue()
+        }
+        Way::Return => {
+            let again = Launch { resubmitted: launch.resubmitted + 1, ..launch.clone() };
+            again.write(layout)?;
+            drop(held);
+            // A task that must not be requeued is submitted as a job of its own.
+            inside.requeue().or_else(|_| {
+                let held = take(run, options, &end).map_err(|error| error.to_string())?;
+                resubmit(held, launch, options).map_err(|error| error.to_string())
+            })
         }
         Way::Resubmit => resubmit(held, launch, options).map_err(|error| error.to_string()),
     };
@@ -99,7 +112,9 @@ fn way(layout: &Layout, launch: &Launch, inside: &Inside, end: &AttemptEnd) -> R
     }
     match inside.returns() {
         Some(true) => Ok(Way::Itself),
-        Some(false) if launch.resubmitted < RESUBMISSIONS => Ok(Way::Resubmit),
+        Some(false) if launch.resubmitted < RESUBMISSIONS => {
+            Ok(if inside.is_task() { Way::Return } else { Way::Resubmit })
+        }
         Some(false) => Err(format!("that was done {RESUBMISSIONS} times")),
         None => Err("Slurm does not say whether it starts the job again".to_owned()),
     }
