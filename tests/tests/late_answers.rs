@@ -152,3 +152,17 @@ fn a_job_that_is_gone_at_two_looks_a_day_apart_is_lost() {
     let expected = "job 7 ended without starting the run: Slurm does not know it any more";
     assert_eq!((status.as_str(), reason.as_str()), ("dead", expected));
 }
+
+#[test]
+fn several_silent_launchers_cost_no_more_time_than_one() {
+    let lab = lab();
+    lab.write("submit", "jq -c '{run_id, job: .name}'");
+    for (run, args) in [("a", "fake=1"), ("b", "fake=2")] {
+        cmd(&lab, "run-exec").args(["-q", "--launch", args, run]).run().code(0).stderr("");
+    }
+    lab.write("query", "sleep 100");
+    let begun = Instant::now();
+    cmd(&lab, "run-status").args(["-a"]).run().code(0);
+    let took = begun.elapsed().as_secs_f64();
+    assert!((1.5..3.3).contains(&took), "{took}");
+}

@@ -1,7 +1,7 @@
 //! Determines the state of runs whose records are not enough: runs that wait for a job, and runs whose job is
 //! not visible from here. Asks about all of them at once.
 
-use crate::cache::{Told, ask};
+use crate::cache::{Asked, Told, ask};
 use crate::contract::{Answer, Known, SLURM};
 use crate::ending::{NOT_AGAIN, is_of_scheduler};
 use crate::launcher::of_query;
@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// A run is dead if two looks, this many seconds apart, find its job gone: its record may arrive late.
 const SECOND_LOOK: f64 = 60.0;
@@ -91,9 +92,7 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
             _ => {}
         }
     }
-    for ((name, args), of_launcher) in asked {
-        let jobs: Vec<String> = of_launcher.iter().filter_map(|(_, launch)| launch.job.clone()).collect();
-        let answers = ask(&name, &args, &jobs);
+    for (of_launcher, answers) in answers_of(asked) {
         if let Some(why) = &answers.failure {
             say_once(why);
         }
@@ -109,6 +108,26 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
             }
         }
     }
+}
+
+/// Runs that one launcher is asked about, by index, and their submissions.
+type OfLauncher = Vec<(usize, Launch)>;
+
+/// Asks all launchers at once, by their names and arguments: several that are silent cost no more time than one.
+fn answers_of(asked: BTreeMap<(String, Vec<String>), OfLauncher>) -> Vec<(OfLauncher, Asked)> {
+    let jobs = |runs: &OfLauncher| -> Vec<String> {
+        runs.iter().filter_map(|(_, launch)| launch.job.clone()).collect()
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = asked
+            .into_iter()
+            .map(|((name, args), runs)| {
+                let jobs = jobs(&runs);
+                (runs, scope.spawn(move || ask(&name, &args, &jobs)))
+            })
+            .collect();
+        asking.into_iter().filter_map(|(runs, answer)| Some((runs, answer.join().ok()?))).collect()
+    })
 }
 
 /// Reports why a launcher does not answer, once.
