@@ -118,7 +118,7 @@ pub(crate) struct Args {
         require_equals = true,
         default_missing_value = "",
         group = "launcher",
-        conflicts_with_all = ["detach", "stdin", "gpus"],
+        conflicts_with_all = ["detach", "stdin", "gpus", "fail_fast"],
         value_parser = Choice::slurm
     )]
     pub(crate) slurm: Option<Choice>,
@@ -127,7 +127,7 @@ pub(crate) struct Args {
         long,
         value_name = "NAME[=OPTIONS]",
         group = "launcher",
-        conflicts_with_all = ["detach", "stdin", "gpus"],
+        conflicts_with_all = ["detach", "stdin", "gpus", "fail_fast"],
         value_parser = Choice::named
     )]
     pub(crate) launch: Option<Choice>,

@@ -135,3 +135,77 @@ fn a_launcher_that_is_missing_or_says_nothing_of_use_leaves_the_runs_as_they_wer
         assert_eq!(lab.status("r")["status"], "created", "{answer}");
     }
 }
+
+/// Executes a command on this machine, as the host that is named.
+const SSH: &str = r#"#!/bin/sh
+while :; do
+    case $1 in -o) shift 2 ;; -*) shift ;; *) break ;; esac
+done
+export FAKE_HOST="$1"
+shift
+exec sh -c "$*"
+"#;
+
+/// Answers as nvidia-smi does on a host: `gpus.HOST` lists the GPUs, `used.HOST` those in use.
+const NVIDIA_SMI: &str = r#"#!/bin/sh
+case $1 in
+--query-gpu=uuid) cat "$LAB_DIR/gpus.$FAKE_HOST" ;;
+--query-compute-apps=*) cat "$LAB_DIR/used.$FAKE_HOST" ;;
+*) exit 9 ;;
+esac
+"#;
+
+#[test]
+fn runs_go_to_hosts_with_a_free_gpu() {
+    let lab = Lab::new();
+    for (name, script) in [("ssh", SSH), ("nvidia-smi", NVIDIA_SMI)] {
+        lab.write(&format!("bin/{name}"), script);
+        lab.set_mode(&format!("bin/{name}"), 0o755);
+    }
+    for (host, gpus, used) in [("gpu1", "GPU-1\n", "GPU-1\n"), ("gpu2", "GPU-2\nGPU-3\n", "")] {
+        lab.write(&format!("gpus.{host}"), gpus);
+        lab.write(&format!("used.{host}"), used);
+    }
+    let examples = testkit::checkout().join("examples");
+    let bins = [lab.path("bin"), testkit::bin(), examples].map(|bin| bin.display().to_string());
+    let path = format!("{}:/usr/bin:/bin", bins.join(":"));
+    let tool = |program: &str| {
+        let tool = lab.cmd(program).env("PATH", &path).env("LAB_DIR", lab.dir());
+        tool.env("TMPDIR", lab.dir()).env("XDG_RUNTIME_DIR", lab.dir())
+    };
+    let execute = |run: &str, hosts: &str| {
+        lab.new_run(
+            run,
+            &["sh", "-c", "echo on $FAKE_HOST $CUDA_VISIBLE_DEVICES; until [ -e go ]; do sleep 0.1; done"],
+        );
+        tool("run-exec").args(["-q", "--launch", &format!("ssh={hosts}"), run]).run().code(0).stderr("");
+        lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned()
+    };
+    for (run, gpu) in [("a", "GPU-2"), ("b", "GPU-3")] {
+        execute(run, "cpu gpu1 gpu2");
+        lab.await_text(&format!("runs/{run}/stdout.log"), &format!("on gpu2 {gpu}\n"));
+    }
+    // All are in use: the job waits on a host that has some.
+    let job = execute("c", "cpu gpu1 gpu2");
+    assert!(job.starts_with("gpu1:"), "{job}");
+    let status = &tool("run-status").args(["--json", "c"]).run().code(0).json_lines()[0];
+    assert_eq!(status["reason"], format!("job {job} is pending"));
+    // No host has a GPU: they take turns.
+    execute("d", "cpu other");
+    lab.await_text("runs/d/stdout.log", "on cpu\n");
+    tool("run-stop").arg("c").run().code(0);
+    lab.write("go", "");
+    tool("run-status").args(["--wait", "a", "b", "d"]).run().code(0);
+    wait_for("the jobs to end", || lab.alive().is_empty());
+}
+
+#[test]
+fn an_option_that_a_launcher_does_not_carry_out_is_refused() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    for launcher in ["--slurm", "--launch=ssh"] {
+        let done = lab.cmd("run-exec").args([launcher, "--fail-fast", "r"]).run().code(125);
+        done.stderr_has("--fail-fast").stderr_has("cannot be used with");
+    }
+    assert_eq!(lab.status("r")["status"], "created");
+}
