@@ -14,6 +14,7 @@ use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::JobStart;
 use run_common::rundir::evaluations::Evaluations;
 use run_common::rundir::launch::Launch;
 use run_common::rundir::layout::Layout;
@@ -23,7 +24,7 @@ use run_common::time::Timestamp;
 use run_launch::choice::Choice;
 use run_launch::contract::{self, Answer, Known, Launcher, SLURM, Submitted};
 use run_launch::hand_over::{hand_over, named};
-use run_launch::inside::Inside;
+use run_launch::inside::{Inside, of_launcher};
 use run_launch::launcher::{launcher, used};
 use run_launch::passed::passed_on;
 use run_launch::used;
@@ -304,6 +305,16 @@ fn wait(options: &Options, launcher: &dyn Launcher, all: &[Wanted]) -> Result<u8
     }
     reporter.finish()?;
     Ok(status)
+}
+
+/// Returns what to record of the job that evaluates a run, if one does.
+pub(crate) fn job_of(options: &Options, session: &Session) -> Option<JobStart> {
+    let launch = Launch::read(&layout(&session.evaluations)).ok().flatten();
+    let launch = launch.filter(|launch| Some(&launch.submission) == options.submission.as_ref());
+    match launch {
+        Some(launch) if launch.launcher != SLURM => of_launcher(&launch),
+        _ => Inside::find().map(|job| job.start),
+    }
 }
 
 /// The job that this process is.

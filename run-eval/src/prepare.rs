@@ -2,6 +2,7 @@
 
 use crate::ending::Ending;
 use crate::job::Job;
+use crate::launch::job_of;
 use crate::options::Options;
 use crate::record::{Begun, begin};
 use crate::session::Session;
@@ -20,7 +21,7 @@ use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
-use run_launch::inside::{Inside, JOB, NOTES};
+use run_launch::inside::{JOB, NOTES};
 use run_metrics::scrape::Patterns;
 use run_supervise::{Limits, Output, Sources, Task};
 use std::collections::BTreeMap;
@@ -160,7 +161,7 @@ pub(crate) fn prepare(
         resume_step: None,
         total_steps: None,
         checkpoint_pattern: None,
-        job: Inside::find().map(|job| job.start),
+        job: job_of(options, session),
         options: AttemptOptions::default(),
         offsets: offsets(&layout, attempt, &[]),
         fingerprints: BTreeMap::new(),

@@ -81,3 +81,32 @@ fn what_fails_in_a_job_is_told_and_a_run_that_is_queued_is_not_submitted_twice()
     std::os::unix::fs::symlink("/bin/sh", lab.path("bin/sh")).unwrap();
     without.env("PATH", path).run().code(5).stderr_has("cannot find 'sbatch': it is not on the PATH");
 }
+
+#[test]
+fn an_evaluation_by_another_launcher_records_its_job() {
+    let lab = Lab::new();
+    ended(&lab, "r");
+    save(&lab, "r", 5);
+    let launcher = r#"#!/bin/sh
+case $1$2 in
+limits) echo '{}' ;;
+submit--check) ;;
+submit)
+    read -r job
+    echo "$job" | jq -r '.command | map(@sh) | join(" ")' >"$LAB_DIR/command"
+    RUN_LAUNCH_JOB=j7 setsid sh "$LAB_DIR/command" </dev/null >/dev/null 2>&1 &
+    echo "$job" | jq -c '{run_id, job: "j7"}'
+    ;;
+*) jq -c '{job, state: "unknown"}' ;;
+esac
+"#;
+    lab.write("bin/run-launch-fake", launcher);
+    lab.set_mode("bin/run-launch-fake", 0o755);
+    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let command = ["--", "sh", "-c", SCRIPT, "sh", "{checkpoint}", "{step}", "{out}"];
+    let done = lab.cmd("run-eval").env("PATH", path).env("LAB_DIR", lab.dir());
+    let done = done.env("XDG_RUNTIME_DIR", lab.dir()).args(["--launch", "fake", "--wait", "r"]);
+    done.args(command).run().code(0);
+    let start = &lab.json_lines("eval_runs/r_eval/step_5_eval/.eval/attempts.jsonl")[0];
+    assert_eq!((&start["job"]["launcher"], &start["job"]["id"]), (&"fake".into(), &"j7".into()), "{start}");
+}

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::fs;
 use testkit::active::edit;
 use testkit::process::Signal;
-use testkit::slurm::jobs::create;
+use testkit::slurm::jobs::{age_answers, create};
 use testkit::{Cmd, Lab, Running, await_end, pid, signal, wait_for};
 
 /// Slurm's commands, which a lab changes by files: `sbatch` answers once `accepts` is there, and keeps what it is given;
@@ -299,4 +299,72 @@ fn an_attempt_that_gets_nowhere_within_its_time_limit_is_the_last() {
     second.wait();
     let why = "time limit; not started again: the attempt has written no checkpoint within its time limit";
     assert_eq!(told(&lab), is("stopped", why));
+}
+
+#[test]
+fn a_run_on_another_host_is_dead_once_its_job_is_gone_at_two_looks() {
+    let lab = Lab::new();
+    submit(&lab, &[], SLEEP);
+    let first = job(&lab, "7", 0, &[]).spawn();
+    vanish(&lab, first, 200);
+    lab.write("queue", "7|0|NODE_FAIL|N/A|None\n");
+    assert_eq!(told(&lab).0, "stale");
+    age_answers(&lab, 61);
+    assert_eq!(told(&lab), is("dead", "job 7 is gone: NODE_FAIL"));
+}
+
+#[test]
+fn a_run_is_submitted_again_twenty_times_at_most() {
+    let lab = Lab::new();
+    lab.write("queue", "");
+    lab.write("shown", "JobId=7 JobState=PREEMPTED Restarts=0\n");
+    lab.write("accepts", "");
+    create(&lab, "r");
+    cmd(&lab, "run-exec").args(["-q", "--slurm", "--requeue", "r"]).run().code(0).stderr("");
+    let mut record = launch(&lab);
+    record["resubmitted"] = 20.into();
+    lab.write("runs/r/.run/launch.json", record.to_string());
+    lab.write("notes", "");
+    let job = job(&lab, "7", 0, &[]).spawn();
+    wait_for("a checkpoint", || lab.path("runs/r/checkpoints/step_2").exists());
+    note(&lab, "PREEMPTION");
+    job.signal(Signal::TERM);
+    job.wait();
+    assert_eq!(told(&lab), is("stopped", "preempted; not started again: that was done 20 times"));
+    assert_eq!(lab.read("submissions"), "x\n");
+}
+
+#[test]
+fn a_run_that_is_not_started_again_says_so_once() {
+    let lab = Lab::new();
+    submit(&lab, &["--requeue"], SLEEP);
+    lab.write("notes", "");
+    let first = job(&lab, "7", 0, &[]).spawn();
+    lab.await_child("r");
+    note(&lab, "JOB REQUEUE");
+    first.signal(Signal::TERM);
+    first.wait();
+    let why =
+        "requeued; not started again: there is no complete checkpoint to resume from, and no --restart-ok";
+    assert_eq!(told(&lab), is("stopped", why));
+    lab.write("notes", "");
+    job(&lab, "7", 1, &[]).run();
+    assert_eq!(told(&lab), is("stopped", why));
+}
+
+#[test]
+fn a_failed_run_goes_on_when_slurm_starts_its_job_again() {
+    let saves =
+        "mkdir -p $RUN_DIR/checkpoints/step_$RUN_ATTEMPT; echo x >$RUN_DIR/checkpoints/step_$RUN_ATTEMPT/s";
+    for (program, expected) in [(saves, "completed"), ("true", "failed")] {
+        let lab = Lab::new();
+        let program = format!("{program}; [ $RUN_ATTEMPT = 2 ] || exit 99");
+        submit(&lab, &["--requeue"], &["sh", "-c", &program]);
+        job(&lab, "7", 0, &[]).run().code(99);
+        assert_eq!(told(&lab), is("failed", "exit 99"));
+        // The same start is not executed twice.
+        job(&lab, "7", 0, &[]).run().code(0).stderr_has("there is nothing left for this job to do");
+        job(&lab, "7", 1, &[]).run().code(0);
+        assert_eq!(told(&lab).0, expected);
+    }
 }

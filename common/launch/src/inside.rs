@@ -5,6 +5,7 @@ use crate::ending::{Ending, Noticed, Why};
 pub use crate::slurm::control::NOTES;
 use crate::slurm::control::{Control, Note, cancelled_by, noted};
 use run_common::rundir::attempts::JobStart;
+use run_common::rundir::launch::Launch;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -12,6 +13,12 @@ use std::time::Duration;
 
 /// The variable by which a launcher may tell a job its id.
 pub const JOB: &str = "RUN_LAUNCH_JOB";
+
+/// Returns the job that another launcher than Slurm has started. The launcher may tell the id before it has reported it.
+pub fn of_launcher(launch: &Launch) -> Option<JobStart> {
+    let id = env::var(JOB).ok().filter(|id| !id.is_empty()).or_else(|| launch.job.clone())?;
+    Some(JobStart { launcher: launch.launcher.clone(), id, restart: 0, node: None, gpus: None })
+}
 
 /// Number of times that Slurm is asked whether it starts the job again.
 const LOOKS: u32 = 3;

@@ -12,7 +12,7 @@ use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::Signal;
 use run_common::process::tree::signal_all;
-use run_common::rundir::attempts::{Attempts, JobStart, checkpoint_of};
+use run_common::rundir::attempts::{Attempts, checkpoint_of};
 use run_common::rundir::launch::{Launch, Owner};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer, Recipient, open_supervisor};
@@ -20,8 +20,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_launch::contract::SLURM;
 use run_launch::ending::{NOT_AGAIN, Why, is_of_scheduler};
-use run_launch::inside::{Inside, JOB};
-use std::env;
+use run_launch::inside::{Inside, of_launcher};
 use std::process;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -57,13 +56,16 @@ fn execute_run(
     let (job, restart) = inside.map(|job| (job.start.id.clone(), job.start.restart)).unzip();
     let owner = Owner::myself(launch.submission.clone(), job.or(launch.job.clone()), restart.unwrap_or(0));
     let observer = Observer::of_many(Some(PREDECESSOR));
-    if !is_to_be_executed(&observer.observe(run)?, &launch, inside) {
+    let found = observer.observe(run)?;
+    let had_failed = is_started_after_failure(&found, &launch, inside, run);
+    if !had_failed && !is_to_be_executed(&found, &launch, inside) {
         return Ok(Ended::With(0));
     }
     owner.claim(run.layout())?;
     let before = await_predecessor(&observer, run, &owner)?;
     // It may have ended by itself meanwhile.
-    if !is_to_be_executed(&before, &launch, inside) {
+    let is_as_found = had_failed && before.status() == Status::Failed;
+    if !is_as_found && !is_to_be_executed(&before, &launch, inside) {
         return Ok(Ended::With(0));
     }
     options.is_again = before.recorded.attempts() > launch.attempts;
@@ -93,12 +95,6 @@ fn execute_run(
         }
     }
     ended
-}
-
-/// Returns the job that a launcher has started. The launcher may tell the id before it has reported it.
-fn of_launcher(launch: &Launch) -> Option<JobStart> {
-    let id = env::var(JOB).ok().filter(|id| !id.is_empty()).or_else(|| launch.job.clone())?;
-    Some(JobStart { launcher: launch.launcher.clone(), id, restart: 0, node: None, gpus: None })
 }
 
 /// Returns the submission of this job; `None` if the run was submitted again since.
@@ -132,6 +128,20 @@ fn is_to_be_executed(observed: &Observed, launch: &Launch, inside: Option<&Insid
         warn(&format!("'{shown}' is {status}: there is nothing left for this job to do"));
     }
     answer
+}
+
+/// Says whether Slurm has started the job of a run that had failed once more, as sites have it do after some exit statuses
+/// (`RequeueExit`), and the run can go on.
+fn is_started_after_failure(
+    found: &Observed,
+    launch: &Launch,
+    inside: Option<&Inside>,
+    run: &RunDir,
+) -> bool {
+    launch.requeue
+        && found.status() == Status::Failed
+        && is_restart(found, inside)
+        && (launch.restart_ok || has_checkpoint(run))
 }
 
 /// Says whether a signal from outside has ended an attempt, of which Slurm did not say the cause in time.
@@ -192,7 +202,10 @@ fn has_checkpoint(run: &RunDir) -> bool {
 /// Records that a run is not started again, because it would start over.
 fn give_up(run: &RunDir, options: &Options) -> Result<Ended, Error> {
     let held = HeldRun::take(run, options)?;
-    let before = held.recorded.reason().map(|reason| format!("{reason}; ")).unwrap_or_default();
+    // The reason may have said so before Slurm started the job.
+    let before = held.recorded.reason().and_then(|reason| reason.split(NOT_AGAIN).next());
+    let before = before.map(|reason| reason.trim_end_matches("; ")).filter(|reason| !reason.is_empty());
+    let before = before.map(|reason| format!("{reason}; ")).unwrap_or_default();
     let words = format!("{before}{NOT_AGAIN}{}", again::NO_CHECKPOINT);
     held.active.write_stopped(&held.recorded, words.clone())?;
     warn(&format!("'{}': {words}", run.layout().root().display()));
