@@ -191,7 +191,8 @@ fn times(attempt: &Facts) -> impl Iterator<Item = Millis> {
     })
 }
 
-/// Returns how many rows an attempt had written at some times: at its start, at samples, and at its end.
+/// Returns how many rows an attempt had written at some times: at its start, at samples, and at its end. Of samples
+/// with the same number, the first and the last are kept: a pause lies between two rows, not before the first of them.
 fn known_times(attempt: &Facts) -> Vec<(Millis, usize)> {
     let Range { start, end } = attempt.time;
     let count = attempt.rows.len();
@@ -199,9 +200,13 @@ fn known_times(attempt: &Facts) -> Vec<(Millis, usize)> {
     for progress in &attempt.progress {
         let Some(rows) = progress.rows else { continue };
         let (time, rows) = (progress.time.clamp(start, end.max(start)), rows.min(count));
-        match known.last_mut() {
-            Some(last) if rows <= last.1 => last.0 = last.0.max(time), // no row came until then
-            Some(last) if time >= last.0 => known.push((time, rows)),
+        match known.as_mut_slice() {
+            [.., (_, before), (last, same)] if rows <= *same && before == same => *last = time.max(*last),
+            [.., (last, same)] if rows <= *same => {
+                let pause = (time.max(*last), *same);
+                known.push(pause);
+            }
+            [.., (last, _)] if time >= *last => known.push((time, rows)),
             _ => {}
         }
     }

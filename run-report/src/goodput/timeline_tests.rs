@@ -53,6 +53,40 @@ fn a_queue_a_validation_a_checkpoint_and_a_stall_have_their_times() {
     assert_eq!(shown(&[], None), []);
 }
 
+/// Returns a trainer of known schedule, as samples each 500 ms see it: ten rows, one each 100 ms, then a row after a
+/// pause of 3 s; all of that again.
+fn with_pauses(row_of_pause: Row) -> Facts {
+    let time = |row: Millis| {
+        if row % 11 == 10 { (row / 11 + 1) * 4000 } else { row / 11 * 4000 + (row % 11 + 1) * 100 }
+    };
+    let written: Vec<Millis> = (0..22).map(time).collect();
+    let mut rows = vec![TRAINED; 22];
+    (rows[10], rows[21]) = (row_of_pause, row_of_pause);
+    let samples =
+        (0..=8500).step_by(500).map(|time| (time, written.iter().filter(|&&row| row <= time).count()));
+    Facts { stall: 600_000, ..facts(0..8500, &rows, &samples.collect::<Vec<_>>()) }
+}
+
+#[test]
+fn a_pause_belongs_to_the_row_after_it_to_within_a_sample() {
+    for (row, kind) in [(VALIDATED, Kind::Evaluating), (LOST, Kind::Lost)] {
+        let attempt = with_pauses(row);
+        let spans = timeline(std::slice::from_ref(&attempt), None);
+        let pauses: Vec<Range<Millis>> =
+            spans.iter().filter(|span| span.kind == kind).map(|span| span.time.clone()).collect();
+        let near = |time: Millis, expected: Millis| (time - expected).abs() <= 500;
+        assert_eq!(pauses.len(), 2, "{spans:?}");
+        for (pause, expected) in pauses.iter().zip([1000..4000, 5000..8000]) {
+            assert!(near(pause.start, expected.start) && near(pause.end, expected.end), "{spans:?}");
+        }
+        let clock = Clock::of(&[attempt]);
+        for (row, expected) in [(1.0, 0.1), (10.0, 1.0), (11.0, 4.0), (12.0, 4.1), (21.0, 5.0), (22.0, 8.0)] {
+            let time = clock.time_of(row).unwrap();
+            assert!((time - expected).abs() <= 0.5, "{row}: {time}");
+        }
+    }
+}
+
 #[test]
 fn without_samples_rows_are_evenly_spread_and_a_program_without_rows_trains() {
     let spread = facts(0..100, &[TRAINED, TRAINED, LOST, LOST], &[]);
