@@ -113,6 +113,73 @@ fn a_stall_lasts_from_the_last_sign_of_life() {
     assert_eq!(of(&row, "lost"), 0, "{row}");
 }
 
+/// A trainer that writes a row each 100 ms, takes 1 s to save after five of them, and 3 s to evaluate after ten, twice.
+/// It notes when it did so. Its rows have times and learning rates, or are lines like those of Hugging Face.
+const EVALUATOR: &str = r#"
+import datetime, json, os, sys, time
+kind, run = sys.argv[1], os.environ["RUN_DIR"]
+rows = open(os.environ["RUN_METRICS"], "a", buffering=1) if kind == "rows" else None
+notes = open(f"{run}/notes.jsonl", "a", buffering=1)
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+def tell(step, numbers):
+    if rows:
+        more = {"epoch": step / 10, "global_step": step, "_timestamp": time.time(), "lr": 1e-4}
+        rows.write(json.dumps({"step": step, **more, **numbers}) + "\n")
+    else:
+        print({**numbers, "epoch": step / 10}, flush=True)
+for step in range(1, 22):
+    time.sleep(0.1)
+    tell(step, {"loss": round(1 / step, 3), **({} if rows else {"learning_rate": 1e-4})})
+    began = now()
+    if step % 10 == 5:
+        with open(f"{run}/model_{step}.pt", "wb", buffering=0) as file:
+            file.write(b"\x80\x04")
+            time.sleep(1)
+            file.write(b"N.")
+        notes.write(json.dumps({"kind": "saving", "from": began, "to": now()}) + "\n")
+    if step % 10 == 0:
+        time.sleep(3)
+        tell(step, {"eval_loss": 0.5, **({} if rows else {"eval_runtime": 3.0, "eval_samples_per_second": 9.0})})
+        notes.write(json.dumps({"kind": "evaluating", "from": began, "to": now()}) + "\n")
+"#;
+
+/// Returns the milliseconds since midnight of a time.
+fn of_day(time: &Value) -> i64 {
+    let number = |range: std::ops::Range<usize>| time.as_str().unwrap()[range].parse::<i64>().unwrap();
+    ((number(11..13) * 60 + number(14..16)) * 60 + number(17..19)) * 1000 + number(20..23)
+}
+
+#[test]
+fn evaluations_and_checkpoints_take_their_time_to_within_a_heartbeat() {
+    let lab = Lab::new();
+    lab.write("train.py", EVALUATOR);
+    for kind in ["rows", "lines"] {
+        lab.cmd("run-new").args(["-n", kind, "--", "python3", "train.py", kind]).run().code(0);
+    }
+    lab.cmd("run-exec").args(["-q", "-j", "2", "--heartbeat", "500ms", "rows", "lines"]).run().code(0);
+    for kind in ["rows", "lines"] {
+        let row = receipt(&lab, kind);
+        for note in lab.json_lines(&format!("runs/{kind}/notes.jsonl")) {
+            // A heartbeat, and what a busy machine adds to it.
+            let near = |span: &Value, end: &str| {
+                let away = (of_day(&span[end]) - of_day(&note[end])).rem_euclid(86_400_000);
+                away.min(86_400_000 - away) <= 500 + 250
+            };
+            let mut spans =
+                row["timeline"].as_array().unwrap().iter().filter(|span| span["kind"] == note["kind"]);
+            assert!(spans.any(|span| near(span, "from") && near(span, "to")), "{note} {row}");
+        }
+        for (part, expected) in [("evaluating", 6000), ("saving", 2000)] {
+            assert!((of(&row, part) - expected).abs() <= 2 * 500, "{part} {row}");
+        }
+        assert_eq!(
+            row["timeline"].as_array().unwrap().iter().filter(|span| span["kind"] == "evaluating").count(),
+            2
+        );
+    }
+}
+
 #[test]
 fn three_retries_repeat_three_times_what_no_checkpoint_saved() {
     let lab = Lab::new();

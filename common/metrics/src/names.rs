@@ -91,6 +91,9 @@ const MAIN: &str = "acc accuracies accuracy loss losses ret return returns rew r
 /// Words of metrics of validation data.
 const VALIDATION: &str = "val valid validation eval evaluation test dev";
 
+/// Words of learning rates, and of counts of the data so far, which programs add to any row.
+const SCHEDULE: &str = "lr lrs learningrate seen consumed";
+
 /// A word of a name.
 struct Word {
     /// The word in lower case.
@@ -163,9 +166,29 @@ pub fn is_metric(name: &str) -> bool {
     !is_step(name) && !["time", "timestamp", "wall_time"].contains(&name)
 }
 
-/// Returns whether a metric is of validation data, such as `eval/loss` or `val_acc`.
-pub fn is_validation(name: &str) -> bool {
-    words(name).iter().any(|word| word.is_one_of(VALIDATION))
+/// The data that a metric is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Such as `loss` or `train/accuracy`.
+    Training,
+    /// Such as `eval/loss` or `val_acc`.
+    Validation,
+}
+
+impl Data {
+    /// Derives the data from the words of a name; `None` for steps, times, other bookkeeping and learning rates,
+    /// which stand in rows of both.
+    pub fn of(name: &str) -> Option<Self> {
+        if !is_metric(name) || is_bookkeeping(name) {
+            return None;
+        }
+        let words = words(name);
+        if words.iter().any(|word| word.is_one_of(SCHEDULE)) || follow_any(&words, "learning", "rate rates") {
+            return None;
+        }
+        let is_validation = words.iter().any(|word| word.is_one_of(VALIDATION));
+        Some(if is_validation { Self::Validation } else { Self::Training })
+    }
 }
 
 /// How useful a metric is for judging a training at first sight: the smaller, the more useful.
@@ -291,6 +314,20 @@ mod tests {
         {
             assert_eq!(Better::of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_tells_of_which_data_a_metric_is() {
+        let all =
+            |names: &str, data| names.split(' ').for_each(|name| assert_eq!(Data::of(name), data, "{name}"));
+        all(
+            "eval_loss val/accuracy testAccuracy valid_ppl dev.f1 eval/rewards/margins",
+            Some(Data::Validation),
+        );
+        all("loss train/accuracy grad_norm epsilon kl latest lead", Some(Data::Training));
+        all("step epoch trainer/global_step time timestamp _timestamp _runtime _step eval_runtime", None);
+        all("eval_samples_per_second total_flos lr lr-Adam learning_rate train/learningRate", None);
+        all("num_input_tokens_seen consumed_samples", None);
     }
 
     #[test]

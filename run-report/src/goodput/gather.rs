@@ -11,7 +11,7 @@ use run_common::rundir::launch::Launch;
 use run_common::rundir::sample::Beat;
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
-use run_metrics::names::is_validation;
+use run_metrics::names::Data;
 use run_metrics::of_run;
 use run_metrics::read::{RowCounts, marked_rows};
 use run_metrics::resumptions::Resumptions;
@@ -155,12 +155,13 @@ pub(crate) fn rows(run: &Run, each: &mut dyn FnMut(&MetricRow, bool)) -> (Vec<Ve
     (rows, run.faults(read))
 }
 
-/// Tells the rows that have only metrics of validation data. Most rows have the names of the row before.
+/// Tells the rows that have metrics of validation data and none of training data, whatever else they have, such as an
+/// epoch, a time or a learning rate. Most rows have the names of the row before.
 #[derive(Debug, Default)]
 pub(crate) struct Validations {
     before: Vec<String>,
     is_one: bool,
-    known: HashMap<String, bool>,
+    known: HashMap<String, Option<Data>>,
 }
 
 impl Validations {
@@ -169,11 +170,14 @@ impl Validations {
             return self.is_one;
         }
         self.before = row.numbers().map(|(name, _)| name.to_owned()).collect();
-        let is_validation = |name: &String| {
-            let known = self.known.get(name).copied();
-            known.unwrap_or_else(|| *self.known.entry(name.clone()).or_insert_with(|| is_validation(name)))
+        let mut has = |data: Data| {
+            self.before.iter().any(|name| {
+                let known = self.known.get(name).copied();
+                known.unwrap_or_else(|| *self.known.entry(name.clone()).or_insert_with(|| Data::of(name)))
+                    == Some(data)
+            })
         };
-        self.is_one = !self.before.is_empty() && self.before.iter().all(is_validation);
+        self.is_one = has(Data::Validation) && !has(Data::Training);
         self.is_one
     }
 }
