@@ -76,15 +76,7 @@ impl Runs {
             }
         })?;
         if runs.all.is_empty() && runs.exit == Exit::Ok {
-            warn(&if !selection.tags.is_empty() {
-                format!("no runs: none has the tag '{}'", selection.tags.join("' and '"))
-            } else if !selection.names.is_empty() {
-                "no runs: the operands name no run".to_owned()
-            } else if runs_dir.exists() {
-                format!("no runs in '{}'", runs_dir.display())
-            } else {
-                format!("no runs: there is no directory '{}'", runs_dir.display())
-            });
+            warn(&why_none(selection));
         }
         runs.name_apart();
         Ok(runs)
@@ -99,6 +91,20 @@ impl Runs {
         for run in self.all.iter_mut().filter(|run| counts[&run.name] > 1) {
             run.name = run.path();
         }
+    }
+}
+
+/// Says why a selection has no runs.
+pub(crate) fn why_none(selection: &Selection) -> String {
+    let runs_dir = selection.runs_dir.as_path();
+    if !selection.tags.is_empty() {
+        format!("no runs: none has the tag '{}'", selection.tags.join("' and '"))
+    } else if !selection.names.is_empty() {
+        "no runs: the operands name no run".to_owned()
+    } else if runs_dir.exists() {
+        format!("no runs in '{}'", runs_dir.display())
+    } else {
+        format!("no runs: there is no directory '{}'", runs_dir.display())
     }
 }
 

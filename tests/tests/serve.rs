@@ -100,6 +100,92 @@ fn the_page_follows_runs_that_come_grow_end_and_go() {
 }
 
 #[test]
+fn more_tabs_and_windows_than_a_browser_has_connections_are_live() {
+    let lab = Lab::new();
+    lab.write("train.py", TRAINER);
+    lab.cmd("run-new").args(["-n", "one", "--", "python3", "train.py"]).run().code(0);
+    let training = lab.cmd("run-exec").args(["-q", "--heartbeat", "200ms", "one"]).spawn();
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let points = |count: u32| {
+        json!(["wait", format!("charts.length > 0 && charts[0].lines()[0].x.length === {count}")])
+    };
+    let is_live = json!(["wait", "$('link').textContent === '● live'"]);
+    let told = "window.told = []; new MutationObserver(() => told.push($('link').textContent)).observe($('link'), {childList: true})";
+    let mut steps = vec![points(3), is_live.clone(), json!(["do", told])];
+    for tab in 1..8 {
+        steps.extend([json!(["tab", tab]), points(3), is_live.clone()]);
+    }
+    steps.extend([
+        json!(["tab", 0]),
+        is_live.clone(),
+        json!(["eval", "told"]),
+        json!(["file", "more"]),
+        points(4),
+    ]);
+    steps.extend([json!(["tab", 7]), points(4), is_live]);
+    // Windows that are all seen take turns.
+    for window in 8..16 {
+        steps.extend([json!(["window", window]), points(4)]);
+    }
+    steps.push(json!(["file", "end"]));
+    for window in 8..16 {
+        let has_failed = "$('runs').textContent.includes('failed')";
+        steps.extend([
+            json!(["window", window]),
+            json!(["eval", "document.hidden"]),
+            json!(["wait", has_failed]),
+        ]);
+    }
+    let values = browse(&lab, &url, (1300, 900), &json!(steps));
+    assert_eq!(values[0], json!(["○ paused", "● live"]));
+    assert_eq!(values[1..], vec![json!(false); 8]);
+    training.wait().code(1);
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn the_server_tells_of_runs_that_are_not_there_and_goes_on() {
+    let lab = Lab::new();
+    let told = |words: &[&str]| {
+        let out = File::create(lab.path("serve.out")).unwrap();
+        let server = lab.cmd("run-report").args(words).stdout_to(out).spawn();
+        lab.await_text("serve.out", "\n");
+        let url = lab.read("serve.out").lines().next().unwrap().to_owned();
+        assert_eq!(status(&get(place(&url), "/")), "200");
+        server.signal(Signal::INT);
+        server.wait().err()
+    };
+    assert_eq!(told(&["-d", "none", "--serve=0"]), "run-report: no runs: there is no directory 'none'\n");
+    made(&lab, "a", &[]);
+    assert_eq!(told(&["--serve=0", "a"]), "");
+    let without = lab.cmd("run-report").args(["a", "b"]).run().code(3).err();
+    assert!(without.contains("'b'"), "{without}");
+    assert_eq!(told(&["--serve=0", "a", "b"]), without);
+    assert!(told(&["--serve=0", "--tag", "x"]).contains("none has the tag 'x'"));
+    lab.nothing_left();
+}
+
+#[test]
+fn a_run_that_loses_its_tag_leaves_the_page() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        made(&lab, name, &[]);
+        lab.cmd("run-status").args(["--add-tag", "keep", name]).run().code(0);
+    }
+    let (server, url) = serve(&lab, &["--serve=0", "--tag", "keep"]);
+    let place = place(&url);
+    assert!(get(place, "/").contains("\"run\":\"b\""));
+    lab.cmd("run-status").args(["--remove-tag", "keep", "b"]).run().code(0);
+    let page = get(place, "/"); // looks at all runs
+    assert!(page.contains("\"run\":\"a\"") && !page.contains("\"run\":\"b\""), "{page}");
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
 fn the_server_only_reads_and_only_for_this_machine() {
     let lab = Lab::new();
     made(&lab, "a", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n")]);

@@ -8,12 +8,12 @@ mod world;
 use crate::curves::Options;
 use crate::page;
 use crate::page::data::read_options;
-use crate::runs::{Selection, open};
+use crate::runs::{Selection, open, why_none};
 use http::{Request, answer, begin_events};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
-use run_common::message::warn;
+use run_common::message::{complain, warn};
 use run_common::process::identity::Place;
 use run_common::process::user::user_name;
 use run_common::provenance::hash::sha256;
@@ -67,7 +67,14 @@ pub(crate) fn serve(
     };
     let drawn = read_options(options);
     let world = World::new(selection, &drawn, options, rates);
-    world.scan()?;
+    let mut faults = 0;
+    let runs = world.scan(&mut |error| {
+        complain(&error);
+        faults += 1;
+    })?;
+    if runs == 0 && faults == 0 {
+        warn(&why_none(selection));
+    }
     tell(local, token.as_deref(), out)?;
     let connections = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -100,7 +107,7 @@ fn named(selection: &Selection) -> Result<Option<Vec<String>>, Error> {
     if !selection.names.iter().any(|name| name == "-") {
         return Ok(None);
     }
-    let runs = open(selection)?.into_iter().filter_map(Result::ok);
+    let runs = open(selection)?.into_iter().filter_map(|run| run.map_err(|error| complain(&error)).ok());
     Ok(Some(runs.map(|run| run.absolute().to_string_lossy().into_owned()).collect()))
 }
 
@@ -134,7 +141,7 @@ fn look(world: &World) {
             continue;
         }
         if tick % SCAN == 0 {
-            let _ = world.scan(); // a directory that cannot be read now may be read later
+            let _ = world.scan(&mut drop); // a directory that cannot be read now may be read later
             world.sweep();
         }
         world.look();
@@ -163,7 +170,7 @@ fn respond(mut stream: TcpStream, world: &World, token: Option<&str>) -> io::Res
     match request.path.as_str() {
         "/" => {
             if !world.is_followed() {
-                let _ = world.scan(); // what is known stays
+                let _ = world.scan(&mut drop); // what is known stays
             }
             let page = page::live(&world.page());
             answer(stream, &request, "200 OK", "text/html; charset=utf-8", page.as_bytes())

@@ -95,9 +95,11 @@ impl<'a> World<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for runs, and reads those that are new or have changed. Returns the number of runs.
-    pub(super) fn scan(&self) -> Result<usize, Error> {
-        let opened: Vec<RunDir> = open(self.selection)?.into_iter().filter_map(Result::ok).collect();
+    /// Looks for runs, and reads those that are new or have changed; calls `say` for those that cannot be opened.
+    /// Returns the number of runs.
+    pub(super) fn scan(&self, say: &mut dyn FnMut(Error)) -> Result<usize, Error> {
+        let opened = open(self.selection)?.into_iter();
+        let opened: Vec<RunDir> = opened.filter_map(|run| run.map_err(&mut *say).ok()).collect();
         let mut changed: Vec<(RunDir, Stamp)> = Vec::new();
         let mut gone: Vec<PathBuf>;
         {
@@ -129,7 +131,8 @@ impl<'a> World<'a> {
         self.read(active);
     }
 
-    /// Reads runs, and tells the clients what has changed. Returns those that cannot be read any more.
+    /// Reads runs, and tells the clients what has changed. Returns those that cannot be read any more, or have lost
+    /// a tag.
     fn read(&self, runs: Vec<(RunDir, Stamp)>) -> Vec<PathBuf> {
         let observer = Observer::of_many(None).with_figures(figures);
         let finder = Finder::new(self.selection.eval_dir);
@@ -145,6 +148,7 @@ impl<'a> World<'a> {
                 return Ok(());
             };
             if !self.selection.tags.iter().all(|tag| run.meta.tags.contains(tag)) {
+                gone.push(path);
                 return Ok(());
             }
             let before = state.runs.get(&path);
@@ -203,7 +207,8 @@ impl<'a> World<'a> {
         !self.state().clients.is_empty()
     }
 
-    /// Begins to send messages to a client, the first about what has changed `since` its page was made.
+    /// Begins to send messages to a client, the first about what has changed `since` its page was made or its last
+    /// stream began. The id of the first message is the clock of the next `since`.
     pub(super) fn follow(&self, server: &str, since: u64) -> Receiver<Arc<String>> {
         let (sender, receiver) = sync_channel(WAITING);
         let mut state = self.state();
@@ -211,7 +216,8 @@ impl<'a> World<'a> {
             state.runs.values().filter(|known| known.changed > since).map(|known| &known.light).collect();
         let gone: Vec<u64> = state.gone.iter().filter(|(time, _)| *time > since).map(|(_, id)| *id).collect();
         let first = if server == self.server {
-            format!("event: runs\ndata: {}\n\n", json!({"changed": changed, "gone": gone}))
+            let runs = json!({"changed": changed, "gone": gone});
+            format!("id: {}\nevent: runs\ndata: {runs}\n\n", state.clock)
         } else {
             "event: other\ndata:\n\n".to_owned()
         };

@@ -2,8 +2,10 @@
 
 const EACH = 2000; // milliseconds between questions for the details of a run
 const AT_ONCE = 4; // questions at once
+const PATIENCE = 3000; // milliseconds after which a question that waits gets the connection of the stream
+const TURN = 15000; // milliseconds after which a stream ends and begins anew: tabs that wait for a connection come first
 
-const live = { asking: new Set(), keys: "", later: null };
+const live = { asking: new Set(), keys: "", later: null, since: data.live?.clock, stream: null, turn: null };
 
 /** Returns the address of something on the server. */
 function addressOf(path) {
@@ -14,18 +16,52 @@ function addressOf(path) {
 function startLive() {
   if (!data.live) return;
   $("link").hidden = false;
-  const say = (isOn) => { $("link").textContent = isOn ? "● live" : "○ no connection"; $("link").classList.toggle("on", isOn); };
-  say(false);
-  const events = new EventSource(addressOf(`events?server=${data.live.server}&since=${data.live.clock}`));
-  events.addEventListener("open", () => say(true));
-  events.addEventListener("error", () => say(false));
-  events.addEventListener("other", () => location.reload()); // another server has taken its place
-  events.addEventListener("runs", (event) => takeRuns(JSON.parse(event.data)));
+  document.addEventListener("visibilitychange", () => { beginStream(); ask(); });
+  beginStream();
   ask();
 }
 
+function sayLink(text) {
+  $("link").textContent = text;
+  $("link").classList.toggle("on", text.startsWith("●"));
+}
+
+/** Ends the stream of what changes. */
+function endStream() {
+  clearTimeout(live.turn);
+  live.stream?.close();
+  live.stream = null;
+}
+
+/** Begins a stream of what changes, if the page is seen. A browser has six connections to a server for all its tabs. */
+function beginStream() {
+  endStream();
+  if (document.hidden) { sayLink("○ paused"); return; }
+  const stream = new EventSource(addressOf(`events?server=${data.live.server}&since=${live.since}`));
+  live.stream = stream;
+  live.turn = setTimeout(() => sayLink("○ waiting"), PATIENCE);
+  const listen = (kind, act) => stream.addEventListener(kind, (event) => { if (live.stream === stream) act(event); });
+  listen("open", () => { sayLink("● live"); clearTimeout(live.turn); live.turn = setTimeout(beginStream, TURN); });
+  listen("error", () => sayLink("○ no connection"));
+  listen("other", () => location.reload()); // another server has taken its place
+  listen("runs", (event) => {
+    live.since = event.lastEventId || live.since;
+    takeRuns(JSON.parse(event.data));
+  });
+}
+
+/** Gives the connection of the stream to a question that waits for one. */
+function giveWay() {
+  if (live.stream === null) return;
+  endStream();
+  sayLink("○ waiting");
+}
+
 /** Takes what is new of runs: some have changed, some have come, some have gone. */
-function takeRuns({ changed = [], gone = [] }) {
+function takeRuns({ changed: told = [], gone: left = [] }) {
+  const byId = new Map(data.runs.map((run) => [run.id, run]));
+  const changed = told.filter((light) => byId.get(light.id)?.version !== light.version), gone = left.filter((id) => byId.has(id) && !byId.get(id).gone);
+  if (changed.length === 0 && gone.length === 0) return;
   for (const light of changed) {
     const run = data.runs.find((one) => one.id === light.id);
     if (run) { Object.assign(run, light); continue; }
@@ -49,7 +85,7 @@ function takeRuns({ changed = [], gone = [] }) {
 
 /** Asks for the details of shown runs that have changed, each from time to time. */
 function ask() {
-  if (!data.live) return;
+  if (!data.live || document.hidden) return;
   clearTimeout(live.later);
   let soonest = Infinity;
   for (const number of shown) {
@@ -59,9 +95,15 @@ function ask() {
     if (wait > 0) { soonest = Math.min(soonest, wait); continue; }
     run.asked = Date.now();
     live.asking.add(run.id);
+    const late = setTimeout(giveWay, PATIENCE);
     fetch(addressOf(`run?id=${run.id}`)).then((answer) => answer.ok ? answer.json() : null).then((found) => {
       if (found) takeDetails(run, found);
-    }).catch(() => {}).finally(() => { live.asking.delete(run.id); ask(); });
+    }).catch(() => {}).finally(() => {
+      clearTimeout(late);
+      live.asking.delete(run.id);
+      if (live.asking.size === 0 && live.stream === null) beginStream();
+      ask();
+    });
   }
   if (soonest < Infinity) live.later = setTimeout(ask, soonest);
 }
