@@ -161,7 +161,10 @@ fn curves_can_be_smoothed_grouped_and_drawn_over_epochs_and_times() {
             // The mean of groups, with a band.
             ["eval", "[...$('group').options].map(one => one.value)"],
             ["do", choose("group", "lr")],
-            ["eval", "charts[0].lines().map(one => [one.name, one.y[0], one.low[0], one.high[0]])"],
+            [
+                "eval",
+                "charts[0].lines().map(one => [one.name, ...[one.y[0], one.low[0], one.high[0]].map(value => Number(value.toFixed(3)))])"
+            ],
             ["eval", "charts[1].lines().map(one => one.y)"],
             ["eval", "document.querySelectorAll('#runs li').length"],
             ["do", choose("group", "")],
@@ -197,7 +200,7 @@ fn curves_can_be_smoothed_grouped_and_drawn_over_epochs_and_times() {
         json!(["run", "lr", "seed"]),
         json!(["width"]),
         json!(["", "lr", "seed"]),
-        json!([["lr=0.1", 1.5, 1, 2], ["lr=0.2", 3.5, 3, 4]]),
+        json!([["lr=0.1", 1.5, 0.793, 2.207], ["lr=0.2", 3.5, 2.793, 4.207]]),
         json!([[0.05], [0.25]]),
         json!(6),
         json!([1, 2.0 / 3.0, 0.476_190_428_571_428_6]),

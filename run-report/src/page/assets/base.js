@@ -23,16 +23,44 @@ function make(name, text = "", attributes = {}) {
 const SHARED = sharedStart(data.runs.map((run) => run.run));
 
 /** Returns what all names begin with, up to the end of a word: `sweep/`, `small-`. A short beginning is kept. */
-function sharedStart(names) {
+function sharedStart(names, marks = ["/", "-", "_", " ", ","]) {
   if (names.length < 2) return "";
   let length = 0;
   while (length < names[0].length && names.every((name) => name[length] === names[0][length])) length += 1;
-  const shared = names[0].slice(0, length), end = Math.max(...["/", "-", "_", " ", ","].map((mark) => shared.lastIndexOf(mark))) + 1;
+  const shared = names[0].slice(0, length), end = Math.max(...marks.map((mark) => shared.lastIndexOf(mark))) + 1;
   const isWorth = shared.endsWith("/", end) || end >= 8;
   return isWorth && names.every((name) => name.length > end) ? shared.slice(0, end) : "";
 }
 
-const shortName = (name) => name.startsWith(SHARED) ? name.slice(SHARED.length) : name;
+let short = { of: 0, names: new Map() }; // the short names of so many runs
+
+const LONG = 24; // most characters of a name that is not shortened for its batch
+
+/**
+ * Returns a name without what all names share; a long one without what the names of its batch share, up to the end of a
+ * setting such as `model-cnn_`, unless two would read alike.
+ */
+function shortName(name) {
+  if (short.of !== data.runs.length) short = { of: data.runs.length, names: shortNames(data.runs.map((run) => run.run)) };
+  return short.names.get(name) ?? name;
+}
+
+function shortNames(names) {
+  const bare = names.map((name) => name.startsWith(SHARED) ? name.slice(SHARED.length) : name), batches = new Map();
+  const batchOf = (name) => name.slice(0, name.lastIndexOf("/") + 1);
+  for (const name of bare) batches.set(batchOf(name), [...(batches.get(batchOf(name)) ?? []), name]);
+  for (const [batch, members] of batches) {
+    const isLong = members.some((name) => name.length > LONG);
+    batches.set(batch, batch !== "" && isLong ? sharedStart(members, ["/", "_", " ", ","]) : "");
+  }
+  const cut = bare.map((name) => {
+    const { length } = batches.get(batchOf(name));
+    return length > 0 ? `…${name.slice(length)}` : name;
+  });
+  const counts = new Map();
+  for (const name of cut) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return new Map(names.map((name, i) => [name, counts.get(cut[i]) === 1 ? cut[i] : bare[i]]));
+}
 
 const TAIL = 7; // characters at the end of a long name that are always shown
 

@@ -73,6 +73,7 @@ class Chart {
       [y[0], y[1]] = [values[cut], values[values.length - 1 - cut]];
     }
     if (this.metric.kind === "resource" && !logy && y[0] <= y[1]) y[0] = Math.min(0, y[0]); // a share of what there is
+    if (this.metric.kind === "resource" && !logy && y[0] === 0 && y[1] === 0) y[1] = 1; // nothing was used
     if (zoom) { x[0] = logx ? Math.max(zoom[0], Number.MIN_VALUE) : zoom[0]; x[1] = zoom[1]; }
     return x[0] <= x[1] && y[0] <= y[1] ? { x, y } : null;
   }
@@ -83,7 +84,7 @@ class Chart {
     const isBetter = (a, b) => this.metric.more ? a > b : a < b;
     let best = null;
     for (const one of this.lines()) {
-      const values = one.isGroup ? one.y : this.metric.more ? one.high : one.low;
+      const values = one.isGroup ? one.raw : this.metric.more ? one.high : one.low;
       values.forEach((value, i) => {
         if (value !== null && one.x[i] !== null && (best === null || isBetter(value, best.value))) best = { value, line: one, at: i };
       });
@@ -173,7 +174,7 @@ class Chart {
       words.push(`${this.metric.more ? "max" : "min"} ${this.text(best.value)}${name} · ${this.placeText(best.line.x[best.at])}`);
     }
     const each = Math.max(...this.metric.curves.filter((curve) => shown.has(curve.number)).map((curve) => curve.rows_each), 1);
-    const about = chosen.group ? "mean ± standard deviation of the runs" : each > 1 ? `mean, min and max of up to ${each} rows` : "";
+    const about = chosen.group ? "mean ± sample standard deviation of the runs" : each > 1 ? `mean, min and max of up to ${each} rows` : "";
     if (about && words.length === 0) words.push(about);
     this.note.textContent = words.join("; ");
     this.note.title = [words[0], about !== words[0] ? about : ""].filter(Boolean).join("\n");

@@ -100,39 +100,43 @@ function lineOf(curve, way) {
 
 const GRID = 300; // most points of a mean of several curves
 
-/** Returns the mean and the standard deviation of values. */
+/** Returns the mean and the sample standard deviation of values, which is unknown, thus null, of a single one. */
 function spreadOf(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return { mean, spread: Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length) };
+  const spread = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  return { mean, spread: values.length > 1 ? spread : null };
 }
 
-/** Returns the mean of several lines, and the standard deviation around it as its range. */
+/** Returns the mean of several lines, also before smoothing, and the standard deviation around it as its range. */
 function meanOf(lines, name, number) {
   const points = lines.map((one) => one.x.flatMap((x, i) => x === null || one.y[i] === null ? [] : [[x, one.y[i]]])).filter((one) => one.length > 0);
   if (points.length > 0 && points.every((one) => one.length === 1)) { // such as the final test of each run
     const { mean: x } = spreadOf(points.map(([[x]]) => x)), { mean, spread } = spreadOf(points.map(([[, y]]) => y));
-    const single = { x: [x], raw: [mean], y: [mean], low: [mean - spread], high: [mean + spread] };
+    const single = { x: [x], raw: [mean], y: [mean], low: [mean - spread], high: [mean + spread], spread: [spread] };
     return { ...single, name, number, pen: penFor(number), curve: null, nonfinite: [], isGroup: true, count: lines.length };
   }
   const all = [...new Set(lines.flatMap((one) => one.x.filter((x, i) => x !== null && one.y[i] !== null)))].sort((a, b) => a - b);
   if (all.length === 0) return null;
   const x = all.length <= GRID ? all : Array.from({ length: GRID }, (_, i) => all[Math.round((i * (all.length - 1)) / (GRID - 1))]);
-  const tracks = lines.map((one) => follow(one, x));
-  const y = [], low = [], high = [];
+  const tracks = lines.map((one) => valuesAt(one, one.y, x)), unsmoothed = chosen.smooth > 0 ? lines.map((one) => valuesAt(one, one.raw, x)) : tracks;
+  const at = (tracks, i) => tracks.map((track) => track[i]).filter((value) => value !== null);
+  const y = [], low = [], high = [], raw = [], spreads = [];
   for (let i = 0; i < x.length; i++) {
-    const values = tracks.map((track) => track[i]).filter((value) => value !== null);
+    const values = at(tracks, i);
     const { mean, spread } = spreadOf(values);
     const isKnown = 2 * values.length >= lines.length; // the mean of a few of them would jump
     y.push(isKnown ? mean : null);
+    raw.push(isKnown ? spreadOf(at(unsmoothed, i)).mean : null);
+    spreads.push(isKnown ? spread : null);
     low.push(isKnown ? mean - spread : null);
     high.push(isKnown ? mean + spread : null);
   }
-  return { name, number, pen: penFor(number), curve: null, x, raw: y, y, low, high, nonfinite: [], isGroup: true, count: lines.length };
+  return { name, number, pen: penFor(number), curve: null, x, raw, y, low, high, spread: spreads, nonfinite: [], isGroup: true, count: lines.length };
 }
 
-/** Returns the values of a line at ascending places, null outside of it. */
-function follow(one, places) {
-  const points = one.x.map((x, i) => [x, one.y[i]]).filter(([x, y]) => x !== null && y !== null);
+/** Returns values at the points of a line at ascending places, null outside of it. */
+function valuesAt(one, values, places) {
+  const points = one.x.map((x, i) => [x, values[i]]).filter(([x, y]) => x !== null && y !== null);
   let at = 0;
   return places.map((place) => {
     while (at + 1 < points.length && points[at + 1][0] <= place) at += 1;

@@ -12,11 +12,11 @@ function pointAt(number) {
   }
 }
 
-/** Returns the point of a line that is nearest to a place. */
+/** Returns the point of a line that is nearest to a place; what is unknown of a group is no point. */
 function nearest(one, place) {
   let best = -1, least = Infinity;
   for (let i = 0; i < one.x.length; i++) {
-    const away = one.x[i] === null ? Infinity : Math.abs(one.x[i] - place);
+    const away = one.x[i] === null || (one.isGroup && one.y[i] === null) ? Infinity : Math.abs(one.x[i] - place);
     if (away < least) { least = away; best = i; }
   }
   return best;
@@ -79,7 +79,8 @@ function readOut(chart, event, pixel, drag) {
   }
   const entries = near.map(({ one, i, value }) => {
     const entry = make("div", "", one === first.one ? { class: "first" } : {}), parts = [value === null ? "NaN" : chart.text(value)];
-    if (one.isGroup) parts.push(`± ${figure(one.high[i] - value)}`);
+    if (one.isGroup && one.spread[i] !== null) parts.push(`± ${figure(one.spread[i])}`);
+    else if (one.isGroup) parts.push("of one run");
     else if (one.low[i] !== one.high[i]) parts.push(`(${figure(one.low[i])} to ${figure(one.high[i])})`);
     else if (chosen.smooth > 0 && one.raw[i] !== null) parts.push(`(${figure(one.raw[i])})`);
     entry.append(swatch(one.pen), fitted(one.name), make("span", parts.join(" "), { class: "value" }), make("small", chart.placeText(one.x[i])));

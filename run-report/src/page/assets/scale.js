@@ -43,6 +43,7 @@ class Axis {
   }
 
   logTicks(low, high, nice, count) {
+    if (this.kind === "bytes") { this.binaryTicks(low, high, nice, count); return; }
     let first = Math.floor(Math.log10(low) + 1e-9), last = Math.ceil(Math.log10(high) - 1e-9);
     const isNarrow = last - first <= 2;
     const within = (marks) => marks.filter((mark) => mark >= low * 0.999999 && mark <= high * 1.000001);
@@ -60,6 +61,16 @@ class Axis {
     if (this.ticks.length < 2) this.ticks = [low, high];
   }
 
+  /** Finds ticks at powers of two, which sizes in bytes are read in. */
+  binaryTicks(low, high, nice, count) {
+    const first = Math.floor(Math.log2(low) + 1e-9), last = Math.max(first + 1, Math.ceil(Math.log2(high) - 1e-9));
+    if (nice) [low, high] = [2 ** first, 2 ** last];
+    [this.low, this.high, this.by] = [low, high, 0];
+    const step = Math.max(1, Math.ceil((last - first) / count));
+    for (let power = first; power <= last; power += step) this.ticks.push(2 ** power);
+    this.ticks = this.ticks.filter((tick) => tick >= low * 0.999999 && tick <= high * 1.000001);
+  }
+
   /** Lays the axis between two pixels. */
   between(start, end) {
     const to = (value) => this.log ? Math.log10(value) : value;
@@ -72,7 +83,7 @@ class Axis {
   label(tick) {
     if (this.kind === "time") return timeLabel(tick, this.by, this.high - this.low);
     if (this.kind === "duration") return durationLabel(tick, this.by);
-    if (this.kind === "bytes") return bytesLabel(tick, this.by, this.high);
+    if (this.kind === "bytes") return this.log ? bytes(tick) : bytesLabel(tick, this.by, this.high);
     return numberLabel(tick, this.by, Math.max(Math.abs(this.low), Math.abs(this.high)));
   }
 }

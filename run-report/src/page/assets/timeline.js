@@ -58,12 +58,16 @@ function stripAxis(range) {
     const axis = new Axis(range, { kind: timeline.isLocal ? "time" : "duration", count: Math.max(2, Math.floor(width / 90)) }).between(0, width);
     pen.fillStyle = pen.strokeStyle = style("--dim");
     pen.textBaseline = "top";
+    let until = -Infinity;
     for (const tick of axis.ticks) {
       const at = axis.there(tick), label = axis.label(tick), half = pen.measureText(label).width / 2;
       if (at < -1 || at > width + 1) continue;
       line(pen, Math.round(at) + 0.5, 0, Math.round(at) + 0.5, 4);
+      const middle = Math.min(Math.max(at, half), width - half);
+      if (middle - half < until + 6) continue; // no label over another
       pen.textAlign = "center";
-      pen.fillText(label, Math.min(Math.max(at, half), width - half), 6);
+      pen.fillText(label, middle, 6);
+      until = middle + half;
     }
   };
   return row;
