@@ -32,7 +32,7 @@ function sharedStart(names, marks = ["/", "-", "_", " ", ","]) {
   return isWorth && names.every((name) => name.length > end) ? shared.slice(0, end) : "";
 }
 
-let short = { of: 0, names: new Map() }; // the short names of so many runs
+let short = { of: 0, names: new Map() }; // the short names, and the number of runs they are for
 
 const LONG = 24; // most characters of a name that is not shortened for its batch
 

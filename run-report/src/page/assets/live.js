@@ -3,7 +3,7 @@
 const EACH = 2000; // milliseconds between questions for the details of a run
 const AT_ONCE = 4; // questions at once
 const PATIENCE = 3000; // milliseconds after which a question that waits gets the connection of the stream
-const TURN = 15000; // milliseconds after which a stream ends and begins anew: tabs that wait for a connection come first
+const TURN = 15000; // milliseconds after which a stream restarts: tabs that wait for a connection come first
 
 const live = { asking: new Set(), keys: "", later: null, since: data.live?.clock, stream: null, turn: null };
 
