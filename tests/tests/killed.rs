@@ -45,16 +45,14 @@ fn what_is_left_of_a_run_and_had_to_be_killed_is_said_to_have_been() {
 
 #[test]
 fn who_asked_for_the_end_is_said_though_the_supervisor_is_killed_meanwhile() {
-    let by_tool = |lab: &Lab, _: &testkit::Running| {
-        lab.cmd("run-stop").args(["--no-wait", "--why", "enough", "r"]).run().code(0);
-    };
-    let by_signal = |_: &Lab, exec: &testkit::Running| exec.signal(Signal::TERM);
-    let ways: [(&dyn Fn(&Lab, &testkit::Running), _); 2] =
-        [(&by_tool, ": enough"), (&by_signal, "stopped by signal 15 (TERM)")];
-    for (ask, reason) in ways {
+    for reason in [": enough", "stopped by signal 15 (TERM)"] {
         let lab = Lab::new();
         let exec = start(&lab);
-        ask(&lab, &exec);
+        if reason == ": enough" {
+            lab.cmd("run-stop").args(["--no-wait", "--why", "enough", "r"]).run().code(0);
+        } else {
+            exec.signal(Signal::TERM);
+        }
         let status = lab.await_status("r", "being ended", |status| !status["reason"].is_null());
         testkit::signal(testkit::pid(&status, "pid"), Signal::KILL);
         lab.cmd("run-stop").args(["--grace", "100ms", "r"]).run().code(0).stdout("runs/r: stopped\n");
