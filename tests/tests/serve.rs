@@ -25,9 +25,10 @@ fn place(url: &str) -> &str {
 /// Sends a request, and returns the whole answer.
 fn ask(place: &str, head: &str) -> String {
     let mut stream = TcpStream::connect(place).unwrap();
-    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer); // the server may close first
+    // The server may close first, also while a head is sent that is too long.
+    let _ = stream.write_all(head.as_bytes());
+    let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
