@@ -141,6 +141,14 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Writes status.json between heartbeats.
+    pub(super) fn show(&mut self) {
+        let written = self.record.beat();
+        if written.is_ok() || self.record.look_for_loss().is_none() {
+            self.note_record(&written);
+        }
+    }
+
     /// Writes the heartbeat: a line of resources.jsonl, and status.json.
     pub(super) fn beat(&mut self, sample: &Sample) {
         let appended = append_line(&self.task.layout.resources(), sample);

@@ -218,6 +218,7 @@ impl<'a> Supervisor<'a> {
                 let is_first = self.cause.is_none() && !self.main.has_ended();
                 self.request(Cause::of_signal(signal), event);
                 if is_first && signal == SIGTERM {
+                    self.records.show(); // the scheduler may kill this process before it answers
                     self.explain();
                 }
             }

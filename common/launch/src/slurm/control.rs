@@ -5,7 +5,6 @@ use super::time::point;
 use crate::call::call;
 use crate::contract::Known;
 use crate::ending::Why;
-use nix::unistd::{Uid, User};
 use run_common::fsio::read::read_end;
 use run_common::process::answer::answer;
 use run_common::time::Timestamp;
@@ -118,8 +117,15 @@ pub(crate) fn cancelled_by(job: &str) -> Option<String> {
     let text = answer(Command::new("sacct").args(options), PATIENCE)?;
     let text = String::from_utf8_lossy(&text);
     let uid: u32 = text.lines().find_map(|line| line.trim().strip_prefix("CANCELLED by "))?.parse().ok()?;
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    Some(user.map_or_else(|| format!("user {uid}"), |user| user.name))
+    Some(user_name(uid).unwrap_or_else(|| format!("user {uid}")))
+}
+
+/// Returns the name of a user. Not by getpwuid(3): a statically linked program crashes in some modules of the
+/// name service, such as that of systemd.
+fn user_name(uid: u32) -> Option<String> {
+    let text = answer(Command::new("getent").args(["passwd", &uid.to_string()]), PATIENCE)?;
+    let text = String::from_utf8_lossy(&text);
+    text.split(':').next().filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// A note of the step daemon about a signal to a job.

@@ -2,6 +2,7 @@
 
 use super::failure::{Answer, Failure};
 use super::limit::{BLOCK, Limit};
+use super::resolve::Names;
 use super::xml;
 use crate::bar::{Gauge, Moving};
 use crate::store::Access;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::{HeaderMap, Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, SendBody};
 
 /// Bytes of the largest answer in memory: a page of 1,000 escaped keys is smaller.
@@ -58,7 +60,7 @@ impl Http {
     pub(super) fn new(access: &Access, silence: Duration, of_profile: Option<&str>) -> Result<Self, String> {
         let Access { environment, rate, transfers, gauge, .. } = access;
         let transfers = *transfers;
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0) // the target of a redirect needs a new signature
             .max_redirects_will_error(false)
@@ -71,8 +73,8 @@ impl Http {
             .timeout_connect(Some(silence.min(CONNECT)))
             .timeout_per_read(Some(silence))
             .timeout_per_write(Some(silence))
-            .build()
-            .new_agent();
+            .build();
+        let agent = Agent::with_parts(config, DefaultConnector::default(), Names::default());
         Ok(Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)), gauge: gauge.clone() })
     }
 

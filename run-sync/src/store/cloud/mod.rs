@@ -13,6 +13,7 @@ mod http;
 mod limit;
 mod listed;
 mod read;
+mod resolve;
 mod retry;
 pub(super) mod s3;
 mod text;
