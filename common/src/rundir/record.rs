@@ -16,15 +16,24 @@ use crate::fsio::lock::Lock;
 use crate::process::identity::ProcessId;
 use crate::process::stat::Stat;
 use crate::time::Timestamp;
+use nix::libc;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Bytes reserved for result.json during an attempt, because disks fill up.
 static RESULT: [u8; 16 << 10] = [0; 16 << 10];
+
+/// How often the start of an attempt is written again if another host disturbs this, and the limit of the random
+/// pause before, in milliseconds.
+const TURNS: usize = 8;
+const PAUSE: u64 = 200;
 
 /// A run whose lock this process holds.
 #[derive(Debug)]
@@ -285,8 +294,17 @@ impl Record {
             append_line(&attempts, &self.start)?;
         }
         // Durability is not needed, because a heartbeat follows soon.
-        let written = write_pid(&self.layout)
-            .and_then(|()| exchange(&self.layout.status(), &document(&self.recorded)?));
+        let write = || {
+            write_pid(&self.layout).and_then(|()| exchange(&self.layout.status(), &document(&self.recorded)?))
+        };
+        let mut written = write();
+        for _ in 0..TURNS {
+            if !written.as_ref().is_err_and(is_disturbed) {
+                break;
+            }
+            sleep(Duration::from_millis(RandomState::new().build_hasher().finish() % PAUSE));
+            written = write();
+        }
         match (&written, length) {
             (Err(_), Some(length)) => {
                 remove_pid(&self.layout);
@@ -365,6 +383,12 @@ impl Record {
             active.lock.release();
         }
     }
+}
+
+/// Returns whether another host may have moved the temporary file, because it starts the same attempt and does
+/// not see the lock. sshfs reports any failure of a rename as EPERM.
+fn is_disturbed(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EPERM))
 }
 
 /// Creates the end of an attempt whose end nobody saw, from the last heartbeat or sample, the recorded
