@@ -8,8 +8,12 @@ const DEAF: &str = "import signal, time\nfor number in [2, 15]: signal.signal(nu
                     print('ready')\nwhile True: time.sleep(0.1)\n";
 
 fn start(lab: &Lab) -> testkit::Running {
+    start_with(lab, &[])
+}
+
+fn start_with(lab: &Lab, options: &[&str]) -> testkit::Running {
     let run = lab.new_run("r", &["python3", "-c", DEAF]);
-    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", &run]).spawn();
+    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms"]).args(options).arg(&run).spawn();
     lab.await_text("runs/r/stdout.log", "ready");
     exec
 }
@@ -62,4 +66,17 @@ fn who_asked_for_the_end_is_said_though_the_supervisor_is_killed_meanwhile() {
         assert!(told["status"] == "stopped" && why.contains(reason), "{told}");
         lab.nothing_left();
     }
+}
+
+#[test]
+fn a_limit_stays_the_reason_though_the_supervisor_is_killed_meanwhile() {
+    let lab = Lab::new();
+    let exec = start_with(&lab, &["--timeout", "1s"]);
+    let status = lab.await_status("r", "being ended", |status| !status["reason"].is_null());
+    testkit::signal(testkit::pid(&status, "pid"), Signal::KILL);
+    lab.cmd("run-stop").args(["--grace", "100ms", "r"]).run().code(0).stdout("runs/r: failed\n");
+    exec.wait().code(124);
+    let told = lab.status("r");
+    assert!(told["reason"].as_str().unwrap().starts_with("timeout 1s"), "{told}");
+    lab.nothing_left();
 }

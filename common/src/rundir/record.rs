@@ -333,7 +333,7 @@ impl Record {
         self.change(|running| running.attempt.child = Some((pid, start)));
     }
 
-    /// Returns why the attempt no longer owns the record, if so; nothing more is written then.
+    /// Returns the reason if the attempt has lost the record. After a loss, nothing more is written.
     pub fn look_for_loss(&mut self) -> Option<Loss> {
         let loss = self.active.as_ref().and_then(|active| active.loss(&self.recorded));
         self.is_lost |= loss.is_some();

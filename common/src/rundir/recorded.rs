@@ -73,7 +73,7 @@ pub struct Queued {
 pub struct Running {
     /// The attempt.
     pub attempt: AttemptState,
-    /// Why it is being ended, if so.
+    /// The cause for which the attempt is being ended; `None` while nobody ends it.
     pub notice: Option<String>,
 }
 

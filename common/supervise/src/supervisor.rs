@@ -112,14 +112,15 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes the place of a supervisor that was killed, whose processes are children of this process now.
-    /// Children that were `inherited` do not belong to the run. If the supervisor was already ending the run
-    /// because of a stop request or the signal `request`, the recorded cause remains: a scheduler kills what is
+    /// Children that were `inherited` do not belong to the run. If the supervisor was already ending the run, because
+    /// of a limit, a stop request or the signal `request`, the recorded cause remains: a scheduler kills what is
     /// left of a job after some time.
     pub(super) fn adopt(&mut self, child: Option<i32>, inherited: Vec<Stat>, request: Option<i32>) {
         self.inherited = inherited;
         let stop = StopRequest::read(&self.task.layout.stop());
-        let noted = self.records.noted_cause().filter(|_| stop.is_some() || request.is_some());
-        let cause = noted.map_or(Cause::SupervisorKilled, Cause::Asked);
+        let was_asked = stop.is_some() || request.is_some();
+        let cause = self.records.noted_cause().and_then(|words| self.recorded_cause(words, was_asked));
+        let cause = cause.unwrap_or(Cause::SupervisorKilled);
         self.records.take_over();
         let me = std::process::id().cast_signed();
         let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
@@ -140,6 +141,14 @@ impl<'a> Supervisor<'a> {
         } else if request == Some(SIGTERM) && self.cause == Some(Cause::of_signal(SIGTERM)) {
             self.explain();
         }
+    }
+
+    /// Returns the cause that was recorded in these words: a limit of the task, or else a request.
+    fn recorded_cause(&self, words: String, was_asked: bool) -> Option<Cause> {
+        let limits = &self.task.limits;
+        let limits = [limits.timeout.map(Cause::Timeout), limits.stall.map(Cause::Stall)];
+        let limit = limits.into_iter().flatten().find(|limit| limit.words() == words);
+        limit.or_else(|| was_asked.then_some(Cause::Asked(words)))
     }
 
     /// Supervises until no process of the run is left; returns the exit status.
@@ -439,7 +448,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Returns whether the attempt no longer owns the record; if so, ends the attempt.
+    /// Ends the attempt if it has lost the record; returns whether it has.
     fn is_lost(&mut self) -> bool {
         if let Some(Loss { why, has_successor }) = self.records.find_loss() {
             self.has_successor = has_successor;
