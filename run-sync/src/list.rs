@@ -37,7 +37,7 @@ struct Row {
     files: usize,
     /// Bytes of these files.
     bytes: u64,
-    /// Another backup continues the same earlier backup.
+    /// A backup by another writer continues the same earlier backup.
     fork: bool,
     /// The directory of the backup is no batch, but a store of its own.
     #[serde(skip)]
@@ -118,16 +118,19 @@ fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> 
     let newest = all.newest().map(|commit| commit.number);
     let is_wanted = |commit: &&Commit| history || Some(commit.number) == newest;
     let wanted: Vec<Commit> = all.commits.iter().filter(is_wanted).copied().collect();
-    let read = |commit| Ok(Row::new(&set.name, commit, &set.manifest(commit)?));
+    let read = |commit| {
+        let manifest = set.manifest(commit)?;
+        let mut row = Row::new(&set.name, commit, &manifest);
+        row.fork = !history && set.is_fork(&all, commit, &manifest.head);
+        Ok(row)
+    };
     let mut rows: Vec<Result<Row, Error>> = wanted.into_iter().map(read).collect();
-    let mut children: HashMap<Option<Digest>, usize> = HashMap::new();
+    let mut writers: HashMap<Option<Digest>, BTreeSet<String>> = HashMap::new();
     for row in rows.iter().flatten() {
-        *children.entry(row.parent).or_default() += 1;
+        writers.entry(row.parent).or_default().insert(row.writer.clone());
     }
     for row in rows.iter_mut().flatten() {
-        let has_sibling = children.get(&row.parent).is_some_and(|count| *count > 1);
-        let commit = Commit { number: row.number, digest: row.manifest };
-        row.fork = has_sibling || (!history && all.leaves_out(commit, row.parent));
+        row.fork |= writers.get(&row.parent).is_some_and(|writers| writers.len() > 1);
     }
     Ok(rows)
 }

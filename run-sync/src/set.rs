@@ -2,7 +2,7 @@
 
 use crate::format::digest::Digest;
 use crate::format::key;
-use crate::format::manifest::{Manifest, SetKind};
+use crate::format::manifest::{Head, Manifest, SetKind};
 use crate::format::valid::is_name;
 use crate::store::fault::Fault;
 use crate::store::{Object, Store};
@@ -185,6 +185,16 @@ impl Set<'_> {
         found.map(|_| self.read(key, LIMIT)).transpose()
     }
 
+    /// Returns whether a backup leaves out one by another copy of the run. One by the same writer is no fork: the
+    /// store has done late what a killed process had asked for.
+    pub(crate) fn is_fork(&self, history: &History, commit: Commit, head: &Head) -> bool {
+        let is_by_other = |other| {
+            let manifest = self.whole_manifest(other).ok().flatten();
+            manifest.is_none_or(|manifest| manifest.head.writer != head.writer)
+        };
+        history.left_out(commit, head.parent).into_iter().any(is_by_other)
+    }
+
     /// Reads a small object whole.
     pub(crate) fn read(&self, key: &str, limit: usize) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
@@ -210,18 +220,19 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Returns whether a backup leaves out another one, which is not its parent: a backup with a number after
-    /// the parent's is then by another copy of the run.
-    pub(crate) fn leaves_out(&self, commit: Commit, parent: Option<Digest>) -> bool {
+    /// Returns the backups that a backup leaves out: their numbers come after its parent's.
+    fn left_out(&self, commit: Commit, parent: Option<Digest>) -> Vec<Commit> {
         let least = match parent {
             None => 0,
             Some(parent) => match self.commits.iter().find(|commit| commit.digest == parent) {
                 Some(parent) => parent.number,
-                None => return false, // removed from the store by hand
+                None => return Vec::new(), // removed from the store by hand
             },
         };
-        let is_later = |other: &&Commit| (least + 1..=commit.number).contains(&other.number);
-        self.commits.iter().filter(is_later).any(|other| other.digest != commit.digest)
+        let is_later = |other: &&Commit| {
+            (least + 1..=commit.number).contains(&other.number) && other.digest != commit.digest
+        };
+        self.commits.iter().filter(is_later).copied().collect()
     }
 
     /// Returns the newest manifest. Of two with one number, both are newest: the caller sees by their parents

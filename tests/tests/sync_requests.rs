@@ -318,3 +318,42 @@ fn fail_in_rounds(scheme: &'static str, rounds: u64) -> u64 {
     assert!(refused * 4 <= rounds, "{scheme}: {refused} of {rounds} were refused");
     refused
 }
+
+#[test]
+fn a_manifest_that_is_stored_when_its_writer_is_dead_is_no_fork() {
+    for scheme in ["s3", "gs", "az"] {
+        let site = Arc::new(site(scheme));
+        let is_it = |key: &str| key.contains("/.backup/") && key.ends_with(".json");
+        let is_manifest = move |request: &Request| request.method == "PUT" && is_it(&request.key);
+        let done = site.server.run_and_kill(is_manifest, Act::Serve, site.backup());
+        assert_eq!(done.code, 1009, "{scheme}: {}", done.err());
+        let late = site.server.keys().into_iter().find(|key| is_it(key)).unwrap();
+        let manifest = site.server.objects(|objects| objects.whole.remove(&late)).unwrap();
+        // The store is slow: it stores the first manifest when the next backup has stored its own.
+        let server = Arc::downgrade(&site);
+        let key = late.clone();
+        site.server.follow(move |request| {
+            if is_manifest(request)
+                && let Some(site) = server.upgrade()
+            {
+                site.server.store(&key, &manifest.bytes);
+            }
+            Act::Serve
+        });
+        site.lab.write(&format!("{}/log.txt", site.run), "one\ntwo\n");
+        site.backup().run().code(0).stderr("");
+        assert_eq!(site.server.keys().iter().filter(|key| is_it(key)).count(), 2, "{scheme}");
+        let url = site.url();
+        for history in [&[][..], &["--history"]] {
+            let list = site.sync(&["list", "--from", &url, "--json"]).args(history).run().code(0).stderr("");
+            let rows = list.json_lines();
+            let of = |row: &serde_json::Value| (row["number"].as_u64().unwrap(), row["fork"] == true);
+            let expected: &[_] = if history.is_empty() { &[(2, false)] } else { &[(1, false), (2, false)] };
+            assert_eq!(rows.iter().map(of).collect::<Vec<_>>(), expected, "{scheme}");
+        }
+        site.seen().check();
+        site.lab.write(&format!("{}/log.txt", site.run), "one\ntwo\nthree\n");
+        site.backup().run().code(0).stderr("");
+        site.seen().check_newest_is(&site.lab.path(&site.run));
+    }
+}

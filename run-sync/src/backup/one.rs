@@ -423,8 +423,8 @@ impl OneBackup<'_> {
             drop(sent);
             let manifest = Manifest { head: self.head(verified), entries };
             let done = commit(&self.set, &manifest, &self.journal)?;
-            let leaves_out = |history: History| history.leaves_out(done, manifest.head.parent);
-            report.fork = self.set.history().is_ok_and(leaves_out); // of two at once, the later one sees both
+            let is_fork = |history: History| self.set.is_fork(&history, done, &manifest.head);
+            report.fork = self.set.history().is_ok_and(is_fork); // of two at once, the later one sees both
             (done, verified)
         };
         report.number = Some(done.number);

@@ -74,6 +74,8 @@ struct Shared {
     script: Mutex<Arc<Script>>,
     requests: Mutex<Vec<Request>>,
     count: AtomicU64,
+    /// Requests that have come and are not dealt with.
+    underway: AtomicU64,
     /// Seconds that its clock is ahead.
     skew: AtomicI64,
     has_ended: AtomicBool,
@@ -96,6 +98,7 @@ impl Scripted {
             script: Mutex::new(Arc::new(script)),
             requests: Mutex::default(),
             count: AtomicU64::new(0),
+            underway: AtomicU64::new(0),
             skew: AtomicI64::new(0),
             has_ended: AtomicBool::new(false),
             end: Default::default(),
@@ -141,6 +144,7 @@ impl Scripted {
         let running = command.spawn();
         victim.store(running.pid(), Ordering::Relaxed);
         let done = running.wait();
+        wait_for("the requests that had come", || self.shared.underway.load(Ordering::Acquire) == 0);
         self.follow(|_| Act::Serve);
         done
     }
@@ -220,7 +224,10 @@ impl Shared {
         let _ = stream.set_nodelay(true);
         let mut from = BufReader::new(stream);
         while let Some(arrived) = wire::read(&mut from) {
-            if self.has_ended.load(Ordering::Relaxed) || !self.exchange(arrived, &mut to) {
+            self.underway.fetch_add(1, Ordering::AcqRel);
+            let goes_on = !self.has_ended.load(Ordering::Relaxed) && self.exchange(arrived, &mut to);
+            self.underway.fetch_sub(1, Ordering::AcqRel);
+            if !goes_on {
                 let _ = to.shutdown(Shutdown::Both);
                 return;
             }
