@@ -15,8 +15,10 @@ use run_common::rundir::status::Status;
 use run_common::text::{fit, printable};
 use run_common::time::Timestamp;
 use run_metrics::figures::Figures;
-use run_metrics::fresh::Fresh;
+use run_metrics::fresh::{Fresh, LOOK};
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// What to draw.
 pub(crate) struct Picture<'a> {
@@ -26,8 +28,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) colour: bool,
     /// What the keys have chosen.
     pub(crate) keys: Keys,
-    /// The run whose details were drawn last, and its metrics.
-    pub(crate) fresh: Option<(PathBuf, Fresh)>,
+    /// The metrics of the runs that were drawn last.
+    pub(crate) fresh: HashMap<PathBuf, Fresh>,
 }
 
 /// The least height of a terminal that shows the keys.
@@ -40,6 +42,9 @@ const GREATEST: usize = 24;
 /// Lines of a log that are shown if there is room for more than a curve, and at most.
 const LOG_LEAST: usize = 4;
 const LOG_MOST: usize = 12;
+
+/// Maximum number of runs of a list whose metrics are followed.
+const FRESH: usize = 200;
 
 impl Picture<'_> {
     /// Returns the lines that fit a terminal of this size, the last of which tells of the keys.
@@ -71,17 +76,28 @@ impl Picture<'_> {
         watched.observed().filter(|run| self.scope.wants(run)).collect()
     }
 
-    fn several(&self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
-        let row = |run: &Observed| {
-            if self.scope.wants(run) {
-                RunRow::shown(run, self.scope, self.columns)
-            } else {
-                RunRow::counted(run, self.scope)
-            }
-        };
-        let all: Vec<RunRow> = watched.observed().map(row).collect();
-        let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
+    fn several(&mut self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
         let room = height.saturating_sub(watched.errors.len() + 2);
+        let mut known = std::mem::take(&mut self.fresh);
+        let until = Instant::now() + LOOK;
+        let mut row = |run: &Observed| {
+            if !self.scope.wants(run) {
+                return RunRow::counted(run, self.scope);
+            }
+            // Running runs are the last that there is no room for.
+            if run.status() != Status::Running || self.fresh.len() >= room.min(FRESH) {
+                return RunRow::shown(run, self.scope, self.columns);
+            }
+            let root = run.run.layout().root();
+            let mut run = run.clone();
+            let mut fresh = known.remove(root).unwrap_or_else(|| Fresh::of(run.run.layout().clone()));
+            fresh.look(&run.recorded, false, until);
+            put(&fresh, &mut run);
+            self.fresh.insert(root.to_owned(), fresh);
+            RunRow::shown(&run, self.scope, self.columns)
+        };
+        let all: Vec<RunRow> = watched.observed().map(&mut row).collect();
+        let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
         let mut lines = vec![fit(&head, columns)];
         let wanted = all.iter().filter(|row| row.is_shown()).count();
         // Names of batches and reasons take lines, too: fewer runs are drawn until all of them fit.
@@ -110,10 +126,8 @@ impl Picture<'_> {
     fn one(&mut self, run: &Observed, columns: usize, height: usize) -> Vec<String> {
         let mut run = run.clone();
         let layout = run.run.layout().clone();
-        if self.fresh.as_ref().is_none_or(|(known, _)| known != layout.root()) {
-            self.fresh = Some((layout.root().to_owned(), Fresh::of(layout)));
-        }
-        let Some((_, fresh)) = &mut self.fresh else { return Vec::new() };
+        self.fresh.retain(|root, _| root == layout.root());
+        let fresh = self.fresh.entry(layout.root().to_owned()).or_insert_with(|| Fresh::of(layout));
         let main = |run: &Observed| {
             shown_metrics(&run.recorded.metrics().figures(), self.columns, 1).into_iter().next()
         };
@@ -121,17 +135,12 @@ impl Picture<'_> {
         if let Some(name) = main(&run) {
             fresh.trace(&name);
         }
-        fresh.look(&run.recorded, run.status().has_ended());
-        fresh.put_into(&mut run.recorded);
+        fresh.look(&run.recorded, run.status().has_ended(), Instant::now() + LOOK);
+        put(fresh, &mut run);
         let main = main(&run);
         if let Some(name) = &main {
             fresh.trace(name);
-            fresh.put_into(&mut run.recorded);
-        }
-        if run.status() == Status::Running
-            && let Some(attempt) = run.recorded.attempt_mut()
-        {
-            attempt.last_heartbeat = Some(Timestamp::now()); // the step is as new as this, for the remaining time
+            put(fresh, &mut run);
         }
         let metrics = run.recorded.metrics().figures();
         let meta = run.meta().ok();
@@ -160,6 +169,17 @@ impl Picture<'_> {
         let log = if room > 1 { log(&run, columns, room) } else { Vec::new() };
         let blocks = [facts, curve, rows, figures, log];
         blocks.into_iter().filter(|block| !block.is_empty()).collect::<Vec<_>>().join(&String::new())
+    }
+}
+
+/// Puts what the files of a run say now into its record. The step of a running one is then as new as this moment, for
+/// the remaining time.
+fn put(fresh: &Fresh, run: &mut Observed) {
+    fresh.put_into(&mut run.recorded);
+    if run.status() == Status::Running
+        && let Some(attempt) = run.recorded.attempt_mut()
+    {
+        attempt.last_heartbeat = Some(Timestamp::now());
     }
 }
 

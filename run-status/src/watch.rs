@@ -32,7 +32,7 @@ pub(crate) fn run(
     match format {
         Format::Table { columns } if io::stdout().is_terminal() => {
             let keys = Keys::new(one);
-            let picture = Picture { scope, columns, colour: out.has_colour(), keys, fresh: None };
+            let picture = Picture { scope, columns, colour: out.has_colour(), keys, fresh: HashMap::new() };
             on_terminal(watched, picture, period, out)
         }
         Format::Table { .. } => changes(watched, false, period, out),

@@ -189,6 +189,48 @@ fn details_use_the_height_and_are_as_new_as_the_rows_in_every_part() {
 }
 
 #[test]
+fn a_list_is_as_new_as_the_rows_of_each_run() {
+    let lab = Lab::new();
+    let program = "echo '{\"step\": 1, \"loss\": 8.5}' >> $RUN_METRICS; echo begun; while [ ! -e $NEXT ]; do sleep 0.05; done; \
+                   echo '{\"step\": 2, \"loss\": 7.5}' >> $RUN_METRICS; while [ ! -e go ]; do sleep 0.05; done";
+    // The record is written at the start, and not again before the end.
+    let exec = |name: &'static str| {
+        lab.cmd("run-new").args(["-n", name, "--total-steps", "16", "--", "sh", "-c", program]).run().code(0);
+        let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "1h", name]).env("NEXT", name).spawn();
+        lab.await_text(&format!("runs/{name}/stdout.log"), "begun");
+        exec
+    };
+    let running = ["a", "b"].map(exec);
+    let terminal = Terminal::open(&lab, 100, 20);
+    terminal.keys(&["clear; run-status --watch=0.2", "Enter"]);
+    let is_of = |shown: &str, name: &str, step: u32| {
+        let words = [name, "running", &format!("{step}/16"), &format!("loss={}.500", 9 - step)];
+        let has = |line: &str| {
+            let mut rest = line.split_whitespace();
+            words.iter().all(|word| rest.any(|other| other == *word))
+        };
+        shown.lines().any(has)
+    };
+    let await_steps = |steps: [u32; 2]| {
+        let both =
+            || ["a", "b"].into_iter().zip(steps).all(|(name, step)| is_of(&terminal.text(), name, step));
+        wait_for(&format!("steps {steps:?}"), both);
+    };
+    await_steps([1, 1]);
+    lab.write("b", "");
+    await_steps([1, 2]);
+    lab.write("a", "");
+    await_steps([2, 2]);
+    lab.write("go", "");
+    for exec in running {
+        exec.wait().code(0);
+    }
+    terminal.await_text("2 completed");
+    terminal.keys(&["q"]);
+    terminal.is_as_it_was();
+}
+
+#[test]
 fn keys_show_another_run_and_its_log_and_stop_it_after_a_question() {
     let lab = Lab::new();
     lab.new_run("a", &["sh", "-c", "echo 'a line of the log'; sleep 1000"]);

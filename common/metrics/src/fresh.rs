@@ -11,8 +11,8 @@ use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::Recorded;
 use std::time::{Duration, Instant};
 
-/// Time limit of a look at the files; the next look continues.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time limit of a look at the files of all runs that are shown; the next look continues.
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// The next search for files waits at least this many times the duration of the last.
 const RARENESS: u32 = 50;
@@ -46,19 +46,18 @@ impl Fresh {
         }
     }
 
-    /// Reads the rows added since the last look; in the `last` look all of them. Unreadable metrics are
-    /// ignored.
-    pub fn look(&mut self, recorded: &Recorded, is_last: bool) {
+    /// Reads the rows added since the last look, as long as there is time; in the last look all of them. Unreadable
+    /// metrics are ignored.
+    pub fn look(&mut self, recorded: &Recorded, is_last: bool, until: Instant) {
         self.search(recorded, is_last);
         self.present = Present::of(&self.layout);
         let Some(growing) = &mut self.growing else { return };
-        let start = Instant::now();
         if is_last {
             growing.hurry();
         }
         loop {
             self.is_behind = growing.poll().is_ok_and(|growth| growth.is_behind);
-            if !self.is_behind || !is_last && start.elapsed() >= LOOK {
+            if !self.is_behind || !is_last && Instant::now() >= until {
                 return;
             }
         }
