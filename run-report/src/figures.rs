@@ -47,10 +47,15 @@ impl Figures {
         (figures, faults)
     }
 
+    /// Returns the figures that the record has.
+    pub(crate) fn recorded(run: &Run) -> Self {
+        let recorded = &run.seen.recorded;
+        Self { by_metric: recorded.metrics().figures(), step: recorded.step() }
+    }
+
     /// Takes the figures from the record. Reads the rows only if figures are missing from the record.
     fn of_metrics(run: &Run) -> (Self, Vec<Fault>) {
-        let recorded = &run.seen.recorded;
-        let recorded = Self { by_metric: recorded.metrics().figures(), step: recorded.step() };
+        let recorded = Self::recorded(run);
         let is_stand_in = run.seen.run.layout().rows().is_some();
         if !is_stand_in && !recorded.by_metric.is_empty() && !Room::is_filled_by(recorded.by_metric.keys()) {
             let superseded = run.seen.recorded.attempt().and_then(|attempt| attempt.superseded_rows);

@@ -1,8 +1,9 @@
 //! The live page: in a real browser, and what its server does with all kinds of clients.
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use testkit::browser::browse;
 use testkit::process::Signal;
@@ -341,6 +342,55 @@ fn many_clients_and_some_that_stall_are_served() {
     }
     assert_eq!(status(&get(place, "/run?id=1")), "404");
     drop((silent, stalled));
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+/// Returns the data of a page.
+fn data(page: &str) -> Value {
+    let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn the_page_of_many_runs_comes_before_their_metrics_are_read() {
+    const RUNS: usize = 300;
+    let lab = Lab::new();
+    let rows: String = (0..3000).map(|step| json!({"step": step, "loss": 0.5}).to_string() + "\n").collect();
+    for number in 0..RUNS {
+        // A record without figures: its metrics have to be read.
+        made(&lab, &format!("run_{number:03}"), &[("metrics.jsonl", &rows)]);
+    }
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let place = place(&url);
+    let page = data(body(&get(place, "/")));
+    let mut seen: BTreeMap<u64, Value> = BTreeMap::new();
+    let mut take = |runs: &Value| {
+        for run in runs.as_array().unwrap() {
+            seen.insert(run["id"].as_u64().unwrap(), run.clone());
+        }
+        let has_loss = |run: &&Value| run["row"]["loss.last"] == 0.5;
+        (seen.len(), seen.values().filter(has_loss).count())
+    };
+    let (runs, _) = take(&page["runs"]);
+    assert_eq!(runs, RUNS);
+    // What it lacks is sent to who follows.
+    let (server_id, clock) = (page["live"]["server"].as_str().unwrap(), &page["live"]["clock"]);
+    let mut stream = TcpStream::connect(place).unwrap();
+    let path = format!("/events?server={server_id}&since={clock}");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n").as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let mut left = take(&json!([]));
+    while left != (RUNS, RUNS) {
+        let line = lines.next().unwrap().unwrap();
+        if let Some(message) = line.strip_prefix("data: ") {
+            let message: Value = serde_json::from_str(message).unwrap();
+            left = take(&message["changed"]);
+        }
+    }
+    let again = data(body(&get(place, "/")));
+    assert!(again["runs"].as_array().unwrap().iter().all(|run| run["row"]["loss.last"] == 0.5));
     server.signal(Signal::INT);
     server.wait();
     lab.nothing_left();

@@ -68,7 +68,7 @@ pub(crate) fn serve(
     let drawn = read_options(options);
     let world = World::new(selection, &drawn, options, rates);
     let mut faults = 0;
-    let runs = world.scan(&mut |error| {
+    let runs = world.begin(&mut |error| {
         complain(&error);
         faults += 1;
     })?;
@@ -133,15 +133,16 @@ fn tell(local: SocketAddr, token: Option<&str>, out: &mut Out) -> Result<(), Err
     out.flush()
 }
 
-/// Looks at the runs again and again, while anybody follows.
+/// Reads the metrics of all runs, then looks at the runs again and again, while anybody follows.
 fn look(world: &World) {
+    world.fill();
     for tick in 1_u32.. {
         thread::sleep(PAUSE);
         if !world.is_followed() {
             continue;
         }
         if tick % SCAN == 0 {
-            let _ = world.scan(&mut drop); // a directory that cannot be read now may be read later
+            world.scan();
             world.sweep();
         }
         world.look();
@@ -170,7 +171,7 @@ fn respond(mut stream: TcpStream, world: &World, token: Option<&str>) -> io::Res
     match request.path.as_str() {
         "/" => {
             if !world.is_followed() {
-                let _ = world.scan(&mut drop); // what is known stays
+                world.scan();
             }
             let page = page::live(&world.page());
             answer(stream, &request, "200 OK", "text/html; charset=utf-8", page.as_bytes())

@@ -24,7 +24,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Maximum number of messages that wait for a client; one that lets more wait has to connect again.
@@ -36,6 +37,21 @@ const KEPT: usize = 64;
 /// Maximum number of runs that are known to have gone.
 const GONE: usize = 10_000;
 
+/// How long a page waits for the metrics of all runs; those that come later are sent to it.
+const FILLING: Duration = Duration::from_millis(100);
+
+/// Number of runs whose metrics are sent together.
+const TOGETHER: usize = 100;
+
+/// How much is read of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What its record tells.
+    Record,
+    /// Its metrics, too, where the record lacks them.
+    Metrics,
+}
+
 /// Changes of files: their sizes and times.
 type Stamp = Vec<Option<(u64, i64, i64)>>;
 
@@ -46,6 +62,7 @@ struct Known<'a> {
     /// Grows with each change.
     version: u64,
     stamp: Stamp,
+    depth: Depth,
     /// When it changed last, by the clock of the state.
     changed: u64,
     /// What the page has of it without its details.
@@ -64,6 +81,8 @@ struct State<'a> {
     /// The ended runs whose details are kept, the oldest first.
     kept: VecDeque<PathBuf>,
     clients: Vec<SyncSender<Arc<String>>>,
+    /// The metrics of all runs have been read.
+    is_filled: bool,
 }
 
 /// The runs, and the clients that follow them.
@@ -77,6 +96,7 @@ pub(super) struct World<'a> {
     /// What tells this server from another at the same address.
     server: String,
     state: Mutex<State<'a>>,
+    filled: Condvar,
 }
 
 impl<'a> World<'a> {
@@ -88,16 +108,50 @@ impl<'a> World<'a> {
     ) -> Self {
         let above = std::path::absolute(&selection.runs_dir).unwrap_or_else(|_| selection.runs_dir.clone());
         let server = Uuid::new_v4().simple().to_string();
-        Self { selection, options, shown, rates, above, server, state: Mutex::default() }
+        Self {
+            selection,
+            options,
+            shown,
+            rates,
+            above,
+            server,
+            state: Mutex::default(),
+            filled: Condvar::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for runs, and reads those that are new or have changed; calls `say` for those that cannot be opened.
-    /// Returns the number of runs.
-    pub(super) fn scan(&self, say: &mut dyn FnMut(Error)) -> Result<usize, Error> {
+    /// Looks for runs, and reads their records; calls `say` for those that cannot be opened. Returns the number of
+    /// runs.
+    pub(super) fn begin(&self, say: &mut dyn FnMut(Error)) -> Result<usize, Error> {
+        self.look_for(Depth::Record, say)?;
+        Ok(self.state().runs.len())
+    }
+
+    /// Reads the metrics of the runs that [`Self::begin`] has found, the last ones first.
+    pub(super) fn fill(&self) {
+        let found: Vec<(RunDir, Stamp)> = {
+            let state = self.state();
+            let known = state.runs.values().rev().filter(|known| known.depth == Depth::Record);
+            known.map(|known| (known.run.seen.run.clone(), known.stamp.clone())).collect()
+        };
+        for some in found.chunks(TOGETHER) {
+            let gone = self.read(some.to_vec(), Depth::Metrics);
+            self.forget(&gone);
+        }
+        self.state().is_filled = true;
+        self.filled.notify_all();
+    }
+
+    /// Looks for runs, and reads those that are new or have changed.
+    pub(super) fn scan(&self) {
+        let _ = self.look_for(Depth::Metrics, &mut drop); // a directory that cannot be read now may be read later
+    }
+
+    fn look_for(&self, depth: Depth, say: &mut dyn FnMut(Error)) -> Result<(), Error> {
         let opened = open(self.selection)?.into_iter();
         let opened: Vec<RunDir> = opened.filter_map(|run| run.map_err(&mut *say).ok()).collect();
         let mut changed: Vec<(RunDir, Stamp)> = Vec::new();
@@ -115,9 +169,9 @@ impl<'a> World<'a> {
             }
             gone = state.runs.keys().filter(|path| !found.contains(*path)).cloned().collect();
         }
-        gone.extend(self.read(changed));
+        gone.extend(self.read(changed, depth));
         self.forget(&gone);
-        Ok(self.state().runs.len())
+        Ok(())
     }
 
     /// Looks at the runs that are running; others change less often, and are seen by a scan.
@@ -128,21 +182,22 @@ impl<'a> World<'a> {
             active.map(|known| (known.run.seen.run.clone(), stamp(&known.run.seen.run))).collect()
         };
         // A run without a change may have died.
-        self.read(active);
+        self.read(active, Depth::Metrics);
     }
 
     /// Reads runs, and tells the clients what has changed. Returns those that cannot be read any more, or have lost
     /// a tag.
-    fn read(&self, runs: Vec<(RunDir, Stamp)>) -> Vec<PathBuf> {
-        let observer = Observer::of_many(None).with_figures(figures);
+    fn read(&self, runs: Vec<(RunDir, Stamp)>, depth: Depth) -> Vec<PathBuf> {
+        let observer = Observer::of_many(None);
+        let observer = if depth == Depth::Record { observer } else { observer.with_figures(figures) };
         let finder = Finder::new(self.selection.eval_dir);
         let read = |(run, stamp): (RunDir, Stamp)| {
             let read = Run::read(&run, name_of(&run, &self.above), &observer, &finder);
-            (run.absolute(), stamp, read.ok().map(|run| (light(&run), run)))
+            (run.absolute(), stamp, read.ok().map(|run| (light(&run, depth), run)))
         };
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
         let take = |(path, stamp, read): (PathBuf, Stamp, Option<(Value, Run)>)| -> Result<(), Infallible> {
-            let mut state = self.state();
+            let state = &mut *self.state();
             let Some((mut light, run)) = read else {
                 gone.push(path);
                 return Ok(());
@@ -154,7 +209,7 @@ impl<'a> World<'a> {
             let before = state.runs.get(&path);
             let is_same =
                 |known: &Known| known.stamp == stamp && known.run.seen.status() == run.seen.status();
-            if before.is_some_and(is_same) {
+            if before.is_some_and(|known| known.depth == depth && is_same(known)) {
                 return Ok(());
             }
             let (id, version, details) = match before {
@@ -166,7 +221,7 @@ impl<'a> World<'a> {
             light["id"] = id.into();
             light["version"] = version.into();
             changed.push(light.clone());
-            let known = Known { id, run, version, stamp, changed: state.clock, light, details };
+            let known = Known { id, run, version, stamp, depth, changed: state.clock, light, details };
             state.runs.insert(path, known);
             Ok(())
         };
@@ -234,7 +289,8 @@ impl<'a> World<'a> {
 
     /// Returns the data of the page: all runs, without their details.
     pub(super) fn page(&self) -> String {
-        let state = self.state();
+        let waited = self.filled.wait_timeout_while(self.state(), FILLING, |state| !state.is_filled);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let runs: Vec<&Value> = state.runs.values().map(|known| &known.light).collect();
         let live = json!({"server": self.server, "clock": state.clock});
         data::of_live(self.shown, live, &columns(&runs), &runs)
@@ -299,19 +355,22 @@ fn columns(runs: &[&Value]) -> Vec<Value> {
 }
 
 /// Returns the row of a run in the table.
-fn row_of(run: &Run) -> Map<String, Value> {
+fn row_of(run: &Run, depth: Depth) -> Map<String, Value> {
     let runs = std::slice::from_ref(run);
-    let (figures, _) = Figures::of_all(runs); // faults are no news of a live page
+    let figures = match depth {
+        Depth::Record => vec![Figures::recorded(run)],
+        Depth::Metrics => Figures::of_all(runs).0, // faults are no news of a live page
+    };
     table::all_columns(runs, &figures).objects().next().unwrap_or_default()
 }
 
 /// Returns a run without its details.
-fn light(run: &Run) -> Value {
+fn light(run: &Run, depth: Depth) -> Value {
     let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
     let mut light = about(run, Map::new());
     light.insert("active".to_owned(), (!run.seen.status().has_ended()).into());
     light.insert("start".to_owned(), json!(started.map(in_seconds)));
-    light.insert("row".to_owned(), row_of(run).into());
+    light.insert("row".to_owned(), row_of(run, depth).into());
     light.into()
 }
 
