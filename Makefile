@@ -38,9 +38,10 @@ all:
 demo: all
 	RUN_BIN=$(CURDIR)/$(BIN) examples/demo
 
-# The tests drive the release binaries; they themselves are built without optimization, in a tenth of the time.
+# The tests drive the release binaries; they themselves are built without optimization, in a tenth of the time. Most of
+# them wait for processes most of the time: twice as many run as there are cores.
 test: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) env --default-signal $(CARGO) test --locked --workspace
+	RUN_BIN=$(CURDIR)/$(BIN) RUST_TEST_THREADS=$$(($$(nproc) * 2)) env --default-signal $(CARGO) test --locked --workspace
 
 soak: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 env --default-signal $(CARGO) test --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced \
