@@ -29,7 +29,9 @@ impl Keys {
     /// Does what a key asks for. `shown` are the runs of the list.
     pub(crate) fn press(&mut self, key: char, shown: &[&Observed]) {
         self.said = None;
-        if std::mem::take(&mut self.asks) {
+        let is_it = |run: &&&Observed| Some(run.run.layout().root()) == self.run.as_deref();
+        let may_stop = shown.iter().find(is_it).is_some_and(|run| !run.status().has_ended());
+        if std::mem::take(&mut self.asks) && may_stop {
             if key == 'y'
                 && let Some(run) = &self.run
             {
@@ -46,10 +48,7 @@ impl Keys {
                 self.shows_log = false;
             }
             'l' if self.run.is_some() => self.shows_log = !self.shows_log,
-            's' => {
-                let is_it = |run: &&&Observed| Some(run.run.layout().root()) == self.run.as_deref();
-                self.asks = shown.iter().find(is_it).is_some_and(|run| !run.status().has_ended());
-            }
+            's' => self.asks = may_stop,
             _ => {}
         }
     }

@@ -263,7 +263,9 @@ fn keys_show_another_run_and_its_log_and_stop_it_after_a_question() {
     // A run that has ended is not stopped again.
     terminal.keys(&["l"]);
     wait_for("the end", || {
-        terminal.text().lines().any(|line| line.starts_with("reason:") && line.ends_with(&reason))
+        let shown = terminal.text();
+        has_fact(&shown, "status:", "stopped")
+            && shown.lines().any(|line| line.starts_with("reason:") && line.ends_with(&reason))
     });
     terminal.keys(&["s"]);
     // The next run, and the list again.
