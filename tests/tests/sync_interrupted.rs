@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::process::Signal;
 use testkit::sets::{Backup, sha256};
 use testkit::sync::noise;
@@ -60,7 +60,9 @@ fn a_restore_that_was_killed_leaves_no_half_run_and_is_continued() {
     let lab = Lab::new();
     let (backup, bytes) = backup(&lab);
     backup.commit();
+    let begun = Instant::now();
     restore(&lab).run().code(0);
+    let longest = u64::try_from(begun.elapsed().as_micros()).unwrap();
     let whole = contents(&lab.path("runs/trial"));
     let mut random = Random::new(13);
     let mut killed = 0;
@@ -68,7 +70,7 @@ fn a_restore_that_was_killed_leaves_no_half_run_and_is_continued() {
         fs::remove_dir_all(lab.path("runs")).unwrap();
         loop {
             let restoring = restore(&lab).spawn();
-            sleep(Duration::from_micros(random.below(300_000))); // the moment that is tried, not a wait
+            sleep(Duration::from_micros(random.below(longest))); // the moment that is tried, not a wait
             restoring.signal(Signal::KILL);
             let done = restoring.wait();
             if lab.path("runs/trial").exists() {
