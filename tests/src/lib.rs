@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 pub mod active;
 pub mod batches;
 pub mod browser;
+pub mod campaigns;
 pub mod checkpoints;
 pub mod evals;
 pub mod foreign;
 pub mod hosts;
 pub mod kubectl;
+pub mod locks;
 pub mod misplaced;
 pub mod progress;
 pub mod python;
@@ -34,6 +36,7 @@ pub mod sync;
 pub mod terminal;
 pub mod trackers;
 
+pub use campaigns::{Random, times};
 pub use rustix::process;
 
 /// How long a fact is waited for before the test fails: long enough for a busy machine, where eleven trainers that load
@@ -480,28 +483,4 @@ impl Done {
     pub fn err(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
-}
-
-/// Numbers that look random and are the same in every run (xorshift).
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// Starts from a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    /// Returns a number below `limit`.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-/// Returns how often a campaign is repeated: its full number in `make soak`, a small one else.
-pub fn times(few: usize, many: usize) -> usize {
-    if std::env::var_os("RUN_SOAK").is_some() { many } else { few }
 }

@@ -2,25 +2,13 @@
 //! nor for the pins of checkpoints, and no line of the log is lost.
 
 use serde_json::Value;
+use testkit::locks::hold;
 use testkit::process::Signal;
-use testkit::{Lab, Running, wait_for};
+use testkit::{Lab, Running};
 
-/// Takes the lock of a batch, as a run-exec does that was suspended while it wrote, and holds it.
-fn hold(lab: &Lab) -> Running {
-    hold_at(lab, "runs/b/.batch/lock")
-}
-
-fn hold_at(lab: &Lab, path: &str) -> Running {
-    let program = "import fcntl, os, sys, time
-lock = open(sys.argv[1], 'a+')
-lock.write('process %d on elsewhere\\n' % os.getpid())
-lock.flush()
-fcntl.lockf(lock, fcntl.LOCK_EX)
-open('held', 'w')
-while True: time.sleep(1)";
-    let holder = lab.cmd("python3").args(["-c", program, path]).spawn();
-    wait_for("the lock", || lab.path("held").exists());
-    holder
+/// Takes the lock of a batch, and holds it.
+fn hold_batch(lab: &Lab) -> Running {
+    hold(lab, "runs/b/.batch/lock")
 }
 
 fn batch(command: &str) -> Lab {
@@ -59,7 +47,7 @@ const ALL: [&str; 8] = [
 #[test]
 fn runs_do_not_wait_for_the_files_for_people() {
     let lab = batch("true");
-    let holder = hold(&lab);
+    let holder = hold_batch(&lab);
     let done = lab.cmd("run-exec").args(["-q", "b"]).run().code(0);
     let expected = format!(
         "run-exec: 'runs/b/experiment_summary.json' is out of date: process {} on elsewhere holds its lock\n",
@@ -77,7 +65,7 @@ fn runs_do_not_wait_for_the_files_for_people() {
 #[test]
 fn what_was_left_is_written_as_soon_as_the_lock_is_free() {
     let lab = batch("until [ -e go ]; do sleep 0.02; done");
-    let holder = hold(&lab);
+    let holder = hold_batch(&lab);
     let exec = lab.cmd("run-exec").args(["-q", "b"]).spawn();
     lab.await_child("runs/b/run_k-1");
     assert!(!lab.path("runs/b/master_log.txt").exists());
@@ -94,7 +82,7 @@ fn what_was_left_is_written_as_soon_as_the_lock_is_free() {
 #[test]
 fn a_batch_is_interrupted_while_another_process_has_the_lock() {
     let lab = batch("sleep 1000");
-    let holder = hold(&lab);
+    let holder = hold_batch(&lab);
     let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "--grace", "1s", "b"]).spawn();
     lab.await_child("runs/b/run_k-1");
     exec.signal(Signal::INT);
@@ -110,7 +98,7 @@ fn a_batch_is_interrupted_while_another_process_has_the_lock() {
 fn a_run_exec_that_was_suspended_with_the_lock_does_not_stop_another() {
     let lab = batch("true");
     lab.write("runs/b/stop", "");
-    let holder = hold(&lab);
+    let holder = hold_batch(&lab);
     holder.signal(Signal::STOP);
     lab.cmd("run-exec").args(["-q", "runs/b/run_k-1"]).run().code(0).stderr("");
     lab.cmd("run-exec").args(["-q", "runs/b/run_k-2", "runs/b/run_k-3"]).run().code(1);
@@ -125,7 +113,7 @@ fn pins_that_another_process_has_locked_are_done_without() {
     let run = lab.new_run("r", &["sh", "-c", program]);
     lab.cmd("run-exec").args(["-q", &run]).run().code(0);
     std::fs::create_dir(lab.path("runs/r/.eval-pins")).unwrap();
-    let holder = hold_at(&lab, "runs/r/.eval-pins/lock");
+    let holder = hold(&lab, "runs/r/.eval-pins/lock");
     let done = lab.cmd("run-eval").args(["r", "--", "echo", "{\"score\": 1}"]).run().code(0);
     let expected = "cannot pin checkpoints of '";
     assert!(

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use testkit::locks::hold;
 use testkit::process::Signal;
-use testkit::{Cmd, Lab, Running, wait_for};
+use testkit::{Cmd, Lab};
 
 /// Makes a batch `sweep` of the runs `run_lr-1` and `run_lr-2`.
 fn batch(lab: &Lab) {
@@ -98,18 +99,6 @@ fn nothing_is_put_into_another_batch_of_the_same_name() {
     fs::remove_dir_all(lab.path("back/sweep/run_lr-2")).unwrap();
     restore(&lab, &["--into", "back", "sweep/run_lr-2"]).run().code(0).stderr("");
     assert!(lab.path("back/sweep/run_lr-2/.run/meta.json").exists());
-}
-
-/// Holds the lock at a path, as run-exec does.
-fn hold(lab: &Lab, path: &str) -> Running {
-    let program = "import fcntl, sys, time
-lock = open(sys.argv[1], 'a+')
-fcntl.lockf(lock, fcntl.LOCK_EX)
-open('held', 'w')
-while True: time.sleep(1)";
-    let holder = lab.cmd("python3").args(["-c", program, path]).spawn();
-    wait_for("the lock", || lab.path("held").exists());
-    holder
 }
 
 #[test]
