@@ -1,7 +1,8 @@
 //! Several hosts on one runs directory, of a file system that shows each host only its own locks and keeps what it
 //! knows of files for twenty seconds.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::fs;
 use testkit::hosts::Host;
 use testkit::{Cmd, Lab, Running, wait_for};
 
@@ -166,13 +167,14 @@ fn of_two_that_start_a_run_at_once_on_different_hosts_one_goes_on() {
         on_a.child.try_wait().unwrap().is_some() || on_b.child.try_wait().unwrap().is_some()
     });
     wait_for("the other to go on", || {
+        let goes_on = on_a.child.try_wait().unwrap().is_none() || on_b.child.try_wait().unwrap().is_none();
+        assert!(goes_on, "both have ended");
         let name = "disk/runs/r/metrics.jsonl";
         let rows = if lab.path(name).exists() { lab.json_lines(name) } else { Vec::new() };
         let (last, others): (Vec<&Value>, Vec<&Value>) =
             (rows.iter().rev().take(5).collect(), rows.iter().collect());
         others.len() > 5 && last.iter().all(|row| row["host"] == last[0]["host"])
     });
-    assert!(on_a.child.try_wait().unwrap().is_none() || on_b.child.try_wait().unwrap().is_none());
     a.cmd(&lab, "run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
     drop((on_a, on_b));
     // What the later of them finds.
@@ -187,4 +189,24 @@ fn of_two_that_start_a_run_at_once_on_different_hosts_one_goes_on() {
     let done = first.wait();
     assert_ne!(done.code, 0);
     done.stderr_has("a run-exec on b, which does not see its lock, has started it, too");
+}
+
+#[test]
+fn an_empty_record_that_two_left_is_written_by_the_one_that_its_attempts_name() {
+    let lab = Lab::new();
+    let (a, b) = (Host::boot(&lab, "a"), Host::boot(&lab, "b"));
+    new_run(&lab, &a, "r");
+    let running = start(&lab, &a, "r", &[]);
+    a.freeze(&lab);
+    // b has signed the lock last, which a does not see, and has put an empty file in the place of the state.
+    let boot = lab.read("b.boot");
+    let signed = json!({"host": "b", "boot_id": boot.trim(), "pid_ns": "1", "pid": 12, "pid_start": 1});
+    fs::write(lab.path("disk/runs/r/.run/lock"), format!("process 12 on b\n{signed}\n")).unwrap();
+    fs::write(lab.path("disk/runs/r/.run/status.json"), "").unwrap();
+    a.thaw(&lab);
+    let path = lab.path("disk/runs/r/.run/status.json");
+    wait_for("the state to be written again", || fs::metadata(&path).is_ok_and(|file| file.len() > 0));
+    assert_eq!(status(&lab, &b, "r", &[]).0, "running");
+    b.cmd(&lab, "run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    running.wait().code(0).stderr("");
 }

@@ -183,7 +183,10 @@ fn rival<'a>(own: &Recorded, written: &'a Recorded) -> Option<&'a str> {
     let (State::Running(own), State::Running(written)) = (&own.state, &written.state) else { return None };
     let (mine, other) = (own.attempt.supervisor.as_ref()?, written.attempt.supervisor.as_ref()?);
     let is_same = own.attempt.number == written.attempt.number;
-    (is_same && mine != other && mine.is_visible() && !other.is_visible()).then_some(other.host.as_str())
+    // Two that start at once may leave an empty file, from which no boot is known.
+    let is_me =
+        (&mine.host, mine.pid) == (&other.host, other.pid) && other.boot_id.is_empty() || mine == other;
+    (is_same && !is_me && mine.is_visible() && !other.is_visible()).then_some(other.host.as_str())
 }
 
 /// The record of the current attempt, kept in memory, and written at heartbeats and at the end.
