@@ -111,9 +111,16 @@ impl Lab {
         path
     }
 
-    /// Sets the mode of a file.
+    /// Sets the mode of a file. A program becomes a copy that `cp` writes: what this process has written may be open
+    /// still in a child that another thread forks, and is "busy" for who executes it then.
     pub fn set_mode(&self, name: &str, mode: u32) {
-        fs::set_permissions(self.path(name), PermissionsExt::from_mode(mode)).unwrap();
+        let path = self.path(name);
+        if mode & 0o111 != 0 && path.is_file() {
+            let copy = path.with_extension("copy");
+            assert!(Command::new("cp").args([&path, &copy]).status().unwrap().success());
+            fs::rename(&copy, &path).unwrap();
+        }
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     }
 
     /// Reads a file as text.
