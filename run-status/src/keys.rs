@@ -29,8 +29,7 @@ impl Keys {
     /// Does what a key asks for. `shown` are the runs of the list.
     pub(crate) fn press(&mut self, key: char, shown: &[&Observed]) {
         self.said = None;
-        let is_it = |run: &&&Observed| Some(run.run.layout().root()) == self.run.as_deref();
-        let may_stop = shown.iter().find(is_it).is_some_and(|run| !run.status().has_ended());
+        let may_stop = self.may_stop(shown);
         if std::mem::take(&mut self.asks) && may_stop {
             if key == 'y'
                 && let Some(run) = &self.run
@@ -53,8 +52,15 @@ impl Keys {
         }
     }
 
-    /// Returns the line that tells of the keys.
-    pub(crate) fn line(&self) -> String {
+    /// Returns whether the chosen run is shown and has not ended.
+    fn may_stop(&self, shown: &[&Observed]) -> bool {
+        let is_it = |run: &&&Observed| Some(run.run.layout().root()) == self.run.as_deref();
+        shown.iter().find(is_it).is_some_and(|run| !run.status().has_ended())
+    }
+
+    /// Returns the line that tells of the keys. A question lapses with the end of the run.
+    pub(crate) fn line(&mut self, shown: &[&Observed]) -> String {
+        self.asks &= self.may_stop(shown);
         let Some(run) = &self.run else { return "n details   q quit".to_owned() };
         if self.asks {
             return format!("stop '{}'? y yes   any other key no", name(run));

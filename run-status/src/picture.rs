@@ -54,8 +54,8 @@ impl Picture<'_> {
         }
         let mut lines = self.draw(watched, (columns, rows - 1));
         lines.resize(rows - 1, String::new());
-        lines
-            .push(tinted(&fit(&self.keys.line(), columns), if self.colour { Tint::Dim } else { Tint::None }));
+        let keys = self.keys.line(&self.shown(watched));
+        lines.push(tinted(&fit(&keys, columns), if self.colour { Tint::Dim } else { Tint::None }));
         lines
     }
 
@@ -79,7 +79,7 @@ impl Picture<'_> {
     fn several(&mut self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
         let room = height.saturating_sub(watched.errors.len() + 2);
         let mut known = std::mem::take(&mut self.fresh);
-        let until = Instant::now() + LOOK;
+        let (until, among) = (Instant::now() + LOOK, u32::try_from(known.len()).unwrap_or(u32::MAX));
         let mut row = |run: &Observed| {
             if !self.scope.wants(run) {
                 return RunRow::counted(run, self.scope);
@@ -91,7 +91,7 @@ impl Picture<'_> {
             let root = run.run.layout().root();
             let mut run = run.clone();
             let mut fresh = known.remove(root).unwrap_or_else(|| Fresh::of(run.run.layout().clone()));
-            fresh.look(&run.recorded, false, until);
+            fresh.look(&run.recorded, false, until, among);
             put(&fresh, &mut run);
             self.fresh.insert(root.to_owned(), fresh);
             RunRow::shown(&run, self.scope, self.columns)
@@ -135,7 +135,7 @@ impl Picture<'_> {
         if let Some(name) = main(&run) {
             fresh.trace(&name);
         }
-        fresh.look(&run.recorded, run.status().has_ended(), Instant::now() + LOOK);
+        fresh.look(&run.recorded, run.status().has_ended(), Instant::now() + LOOK, 1);
         put(fresh, &mut run);
         let main = main(&run);
         if let Some(name) = &main {
@@ -172,14 +172,17 @@ impl Picture<'_> {
     }
 }
 
-/// Puts what the files of a run say now into its record. The step of a running one is then as new as this moment, for
-/// the remaining time.
+/// Puts what the files of a run say now into its record. The remaining time of a running one is counted from a step
+/// that the record lacks.
 fn put(fresh: &Fresh, run: &mut Observed) {
+    let step = |run: &Observed| run.recorded.attempt().and_then(|attempt| attempt.step);
+    let recorded = step(run);
     fresh.put_into(&mut run.recorded);
     if run.status() == Status::Running
+        && step(run) != recorded
         && let Some(attempt) = run.recorded.attempt_mut()
     {
-        attempt.last_heartbeat = Some(Timestamp::now());
+        attempt.last_heartbeat = attempt.last_heartbeat.max(fresh.stepped());
     }
 }
 

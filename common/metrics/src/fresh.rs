@@ -9,12 +9,13 @@ use super::resumptions::Resumptions;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::Recorded;
+use run_common::time::Timestamp;
 use std::time::{Duration, Instant};
 
 /// Time limit of a look at the files of all runs that are shown; the next look continues.
 pub const LOOK: Duration = Duration::from_millis(500);
 
-/// The next search for files waits at least this many times the duration of the last.
+/// The next search for files waits at least this many times the duration of the last, for each run that is followed.
 const RARENESS: u32 = 50;
 
 /// The metrics of a run, followed.
@@ -30,6 +31,8 @@ pub struct Fresh {
     is_behind: bool,
     /// The current values beside the rows of a run of another system.
     present: Option<Present>,
+    /// The step of the last rows, and when it was first seen.
+    step: Option<(f64, Timestamp)>,
 }
 
 impl Fresh {
@@ -43,13 +46,18 @@ impl Fresh {
             traced: None,
             is_behind: false,
             present: None,
+            step: None,
         }
     }
 
     /// Reads the rows added since the last look, as long as there is time; in the last look all of them. Unreadable
-    /// metrics are ignored.
-    pub fn look(&mut self, recorded: &Recorded, is_last: bool, until: Instant) {
-        self.search(recorded, is_last);
+    /// metrics are ignored. `among` is the number of runs that are followed at once.
+    pub fn look(&mut self, recorded: &Recorded, is_last: bool, until: Instant, among: u32) {
+        let has_time = || is_last || Instant::now() < until;
+        if !has_time() {
+            return;
+        }
+        self.search(recorded, is_last, among);
         self.present = Present::of(&self.layout);
         let Some(growing) = &mut self.growing else { return };
         if is_last {
@@ -57,10 +65,19 @@ impl Fresh {
         }
         loop {
             self.is_behind = growing.poll().is_ok_and(|growth| growth.is_behind);
-            if !self.is_behind || !is_last && Instant::now() >= until {
-                return;
+            if !self.is_behind || !has_time() {
+                break;
             }
         }
+        let step = self.figures().and_then(step_of);
+        if step != self.step.map(|(known, _)| known) {
+            self.step = step.map(|step| (step, Timestamp::now()));
+        }
+    }
+
+    /// Returns when the step of the last rows was first seen.
+    pub fn stepped(&self) -> Option<Timestamp> {
+        self.step.map(|(_, time)| time)
     }
 
     /// Keeps the course of this metric, from its first row on.
@@ -89,7 +106,7 @@ impl Fresh {
         attempt.metrics = Metrics::new(&all);
         attempt.recent = Recent::new(&figures.recent());
         let is_other = figures.is_in_large_units() && attempt.step.is_some();
-        let step = figures.step().or_else(|| figures.row_number()).filter(|_| !is_other);
+        let step = step_of(figures).filter(|_| !is_other);
         attempt.step = match (attempt.step, step) {
             (Some(known), Some(step)) => Some(known.max(step)),
             (known, step) => known.or(step),
@@ -97,11 +114,11 @@ impl Fresh {
     }
 
     /// Searches for the files if that is due.
-    fn search(&mut self, recorded: &Recorded, is_last: bool) {
+    fn search(&mut self, recorded: &Recorded, is_last: bool, among: u32) {
         let attempt = recorded.attempts();
         let is_plain = self.growing.as_ref().is_some_and(|growing| growing.source().plain_lines().is_some());
         let is_due = !is_plain && (is_last || Instant::now() >= self.next_search);
-        if self.growing.is_some() && attempt == self.attempt && !is_due {
+        if attempt == self.attempt && !is_due {
             return;
         }
         let start = Instant::now();
@@ -119,6 +136,11 @@ impl Fresh {
             }
         }
         self.attempt = attempt;
-        self.next_search = Instant::now() + start.elapsed() * RARENESS;
+        self.next_search = Instant::now() + start.elapsed() * RARENESS * among.max(1);
     }
+}
+
+/// Returns the step of the last rows, else their number.
+fn step_of(figures: &Figures) -> Option<f64> {
+    figures.step().or_else(|| figures.row_number())
 }
