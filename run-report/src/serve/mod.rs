@@ -78,6 +78,7 @@ pub(crate) fn serve(
     tell(local, token.as_deref(), out)?;
     let connections = AtomicUsize::new(0);
     thread::scope(|scope| {
+        scope.spawn(|| world.fill());
         scope.spawn(|| look(&world));
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
@@ -133,9 +134,8 @@ fn tell(local: SocketAddr, token: Option<&str>, out: &mut Out) -> Result<(), Err
     out.flush()
 }
 
-/// Reads the metrics of all runs, then looks at the runs again and again, while anybody follows.
+/// Looks at the runs again and again, while anybody follows.
 fn look(world: &World) {
-    world.fill();
     for tick in 1_u32.. {
         thread::sleep(PAUSE);
         if !world.is_followed() {

@@ -25,7 +25,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Maximum number of messages that wait for a client; one that lets more wait has to connect again.
@@ -40,7 +40,7 @@ const GONE: usize = 10_000;
 /// How long a page waits for the metrics of all runs; those that come later are sent to it.
 const FILLING: Duration = Duration::from_millis(100);
 
-/// Number of runs whose metrics are sent together.
+/// Maximum number of runs that are sent together.
 const TOGETHER: usize = 100;
 
 /// How much is read of a run.
@@ -55,6 +55,17 @@ enum Depth {
 /// Changes of files: their sizes and times.
 type Stamp = Vec<Option<(u64, i64, i64)>>;
 
+/// A run that was read.
+struct Read {
+    run: Run,
+    stamp: Stamp,
+    depth: Depth,
+    /// When it began to be read.
+    begun: Instant,
+    /// What the page has of it without its details.
+    light: Value,
+}
+
 /// A run of the page.
 struct Known<'a> {
     id: u64,
@@ -63,6 +74,8 @@ struct Known<'a> {
     version: u64,
     stamp: Stamp,
     depth: Depth,
+    /// When it began to be read.
+    begun: Instant,
     /// When it changed last, by the clock of the state.
     changed: u64,
     /// What the page has of it without its details.
@@ -138,10 +151,8 @@ impl<'a> World<'a> {
             let known = state.runs.values().rev().filter(|known| known.depth == Depth::Record);
             known.map(|known| (known.run.seen.run.clone(), known.stamp.clone())).collect()
         };
-        for some in found.chunks(TOGETHER) {
-            let gone = self.read(some.to_vec(), Depth::Metrics);
-            self.forget(&gone);
-        }
+        let gone = self.read(found, Depth::Metrics);
+        self.forget(&gone);
         self.state().is_filled = true;
         self.filled.notify_all();
     }
@@ -192,37 +203,22 @@ impl<'a> World<'a> {
         let observer = if depth == Depth::Record { observer } else { observer.with_figures(figures) };
         let finder = Finder::new(self.selection.eval_dir);
         let read = |(run, stamp): (RunDir, Stamp)| {
-            let read = Run::read(&run, name_of(&run, &self.above), &observer, &finder);
-            (run.absolute(), stamp, read.ok().map(|run| (light(&run, depth), run)))
+            let begun = Instant::now();
+            let read = Run::read(&run, name_of(&run, &self.above), &observer, &finder).ok();
+            // A run may have lost a tag.
+            let read = read.filter(|run| self.selection.tags.iter().all(|tag| run.meta.tags.contains(tag)));
+            let read = read.map(|run| (light(&run, depth), run));
+            (run.absolute(), read.map(|(light, run)| Read { run, stamp, depth, begun, light }))
         };
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
-        let take = |(path, stamp, read): (PathBuf, Stamp, Option<(Value, Run)>)| -> Result<(), Infallible> {
-            let state = &mut *self.state();
-            let Some((mut light, run)) = read else {
-                gone.push(path);
-                return Ok(());
-            };
-            if !self.selection.tags.iter().all(|tag| run.meta.tags.contains(tag)) {
-                gone.push(path);
-                return Ok(());
+        let take = |(path, read): (PathBuf, Option<Read>)| -> Result<(), Infallible> {
+            match read {
+                Some(read) => changed.extend(self.take(path, read)),
+                None => gone.push(path),
             }
-            let before = state.runs.get(&path);
-            let is_same =
-                |known: &Known| known.stamp == stamp && known.run.seen.status() == run.seen.status();
-            if before.is_some_and(|known| known.depth == depth && is_same(known)) {
-                return Ok(());
+            if changed.len() == TOGETHER {
+                self.tell(&json!({"changed": std::mem::take(&mut changed)}));
             }
-            let (id, version, details) = match before {
-                Some(known) => (known.id, known.version + 1, known.details.clone()),
-                None => (state.last_id + 1, 1, Arc::default()),
-            };
-            state.last_id = state.last_id.max(id);
-            state.clock += 1;
-            light["id"] = id.into();
-            light["version"] = version.into();
-            changed.push(light.clone());
-            let known = Known { id, run, version, stamp, depth, changed: state.clock, light, details };
-            state.runs.insert(path, known);
             Ok(())
         };
         let Ok(()) = in_order(runs, read, take);
@@ -230,6 +226,38 @@ impl<'a> World<'a> {
             self.tell(&json!({"changed": changed}));
         }
         gone
+    }
+
+    /// Keeps a run that was read. Returns what the page needs if it has changed.
+    fn take(&self, path: PathBuf, read: Read) -> Option<Value> {
+        let Read { run, stamp, depth, begun, mut light } = read;
+        let state = &mut *self.state();
+        let (id, version, details) = match state.runs.get_mut(&path) {
+            // Another thread has read it since.
+            Some(known) if known.begun > begun => return None,
+            Some(known) => {
+                let is_same = known.stamp == stamp && known.run.seen.status() == run.seen.status();
+                if is_same && known.depth == depth {
+                    return None;
+                }
+                light["id"] = known.id.into();
+                light["version"] = known.version.into();
+                if is_same && known.light == light {
+                    (known.run, known.depth, known.begun) = (run, depth, begun);
+                    return None;
+                }
+                (known.id, known.version + 1, known.details.clone())
+            }
+            None => (state.last_id + 1, 1, Arc::default()),
+        };
+        state.last_id = state.last_id.max(id);
+        state.clock += 1;
+        light["id"] = id.into();
+        light["version"] = version.into();
+        let changed = light.clone();
+        let known = Known { id, run, version, stamp, depth, begun, changed: state.clock, light, details };
+        state.runs.insert(path, known);
+        Some(changed)
     }
 
     fn forget(&self, gone: &[PathBuf]) {

@@ -60,10 +60,10 @@ function giveWay() {
 /** Takes what is new of runs: some have changed, some have come, some have gone. */
 function takeRuns({ changed: told = [], gone: left = [] }) {
   const byId = new Map(data.runs.map((run) => [run.id, run]));
-  const changed = told.filter((light) => byId.get(light.id)?.version !== light.version), gone = left.filter((id) => byId.has(id) && !byId.get(id).gone);
+  const changed = told.filter((light) => !(byId.get(light.id)?.version >= light.version)), gone = left.filter((id) => byId.has(id) && !byId.get(id).gone);
   if (changed.length === 0 && gone.length === 0) return;
   for (const light of changed) {
-    const run = data.runs.find((one) => one.id === light.id);
+    const run = byId.get(light.id);
     if (run) { Object.assign(run, light); continue; }
     data.runs.push(prepare(light));
     if (light.active) shown.add(data.runs.length - 1);
