@@ -74,8 +74,8 @@ struct Shared {
     script: Mutex<Arc<Script>>,
     requests: Mutex<Vec<Request>>,
     count: AtomicU64,
-    /// Requests that have come and are not dealt with.
-    underway: AtomicU64,
+    /// Open connections.
+    connections: AtomicU64,
     /// Seconds that its clock is ahead.
     skew: AtomicI64,
     has_ended: AtomicBool,
@@ -98,7 +98,7 @@ impl Scripted {
             script: Mutex::new(Arc::new(script)),
             requests: Mutex::default(),
             count: AtomicU64::new(0),
-            underway: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             skew: AtomicI64::new(0),
             has_ended: AtomicBool::new(false),
             end: Default::default(),
@@ -109,8 +109,12 @@ impl Scripted {
                 if serve.has_ended.load(Ordering::Relaxed) {
                     break;
                 }
+                serve.connections.fetch_add(1, Ordering::AcqRel);
                 let serve = Arc::clone(&serve);
-                thread::spawn(move || serve.converse(stream));
+                thread::spawn(move || {
+                    serve.converse(stream);
+                    serve.connections.fetch_sub(1, Ordering::AcqRel);
+                });
             }
         });
         Self { port, shared }
@@ -144,7 +148,7 @@ impl Scripted {
         let running = command.spawn();
         victim.store(running.pid(), Ordering::Relaxed);
         let done = running.wait();
-        wait_for("the requests that had come", || self.shared.underway.load(Ordering::Acquire) == 0);
+        wait_for("the requests that had come", || self.shared.connections.load(Ordering::Acquire) == 0);
         self.follow(|_| Act::Serve);
         done
     }
@@ -224,10 +228,7 @@ impl Shared {
         let _ = stream.set_nodelay(true);
         let mut from = BufReader::new(stream);
         while let Some(arrived) = wire::read(&mut from) {
-            self.underway.fetch_add(1, Ordering::AcqRel);
-            let goes_on = !self.has_ended.load(Ordering::Relaxed) && self.exchange(arrived, &mut to);
-            self.underway.fetch_sub(1, Ordering::AcqRel);
-            if !goes_on {
+            if self.has_ended.load(Ordering::Relaxed) || !self.exchange(arrived, &mut to) {
                 let _ = to.shutdown(Shutdown::Both);
                 return;
             }
