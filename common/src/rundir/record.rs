@@ -449,3 +449,37 @@ pub fn document_in<T: Serialize>(mut bytes: Vec<u8>, record: &T) -> io::Result<V
     bytes.push(b'\n');
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the record of a run whose first attempt this process supervises.
+    fn supervised_by(supervisor: ProcessId) -> Recorded {
+        let attempt = AttemptState { supervisor: Some(supervisor), ..AttemptState::new(1) };
+        Recorded {
+            schema: 1,
+            run_id: "id".to_owned(),
+            run_name: "r".to_owned(),
+            created: Timestamp::now(),
+            command: Raw::of(&["true"]),
+            total_steps: None,
+            overrides: Raw::of(&[""; 0]),
+            tags: Raw::of(&[""; 0]),
+            state: State::Running(Running { attempt, notice: None }),
+        }
+    }
+
+    #[test]
+    fn a_record_that_names_this_process_without_a_boot_is_its_own() {
+        let me = ProcessId::myself();
+        let own = supervised_by(me.clone());
+        let rival_of = |written: ProcessId| rival(&own, &supervised_by(written)).map(str::to_owned);
+        assert_eq!(rival_of(me.clone()), None);
+        assert_eq!(rival_of(ProcessId::of_unknown_boot(me.host.clone(), me.pid)), None);
+        // Others are none: another process of this name, or the same pid on another boot or host.
+        assert_eq!(rival_of(ProcessId::of_unknown_boot(me.host.clone(), me.pid + 1)), Some(me.host.clone()));
+        assert_eq!(rival_of(ProcessId { boot_id: "b".to_owned(), ..me.clone() }), Some(me.host.clone()));
+        assert_eq!(rival_of(ProcessId { host: "b".to_owned(), boot_id: "b".to_owned(), ..me }), Some("b".to_owned()));
+    }
+}
