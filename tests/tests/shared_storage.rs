@@ -198,7 +198,7 @@ fn an_empty_record_that_two_left_is_written_by_the_one_that_its_attempts_name() 
     new_run(&lab, &a, "r");
     let running = start(&lab, &a, "r", &[]);
     a.freeze(&lab);
-    // b has signed the lock last, which a does not see, and has put an empty file in the place of the state.
+    // b has signed the lock last, which a does not see, and has emptied the file of the state.
     let boot = lab.read("b.boot");
     let signed = json!({"host": "b", "boot_id": boot.trim(), "pid_ns": "1", "pid": 12, "pid_start": 1});
     fs::write(lab.path("disk/runs/r/.run/lock"), format!("process 12 on b\n{signed}\n")).unwrap();
