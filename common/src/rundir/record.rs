@@ -480,6 +480,9 @@ mod tests {
         // Others are none: another process of this name, or the same pid on another boot or host.
         assert_eq!(rival_of(ProcessId::of_unknown_boot(me.host.clone(), me.pid + 1)), Some(me.host.clone()));
         assert_eq!(rival_of(ProcessId { boot_id: "b".to_owned(), ..me.clone() }), Some(me.host.clone()));
-        assert_eq!(rival_of(ProcessId { host: "b".to_owned(), boot_id: "b".to_owned(), ..me }), Some("b".to_owned()));
+        assert_eq!(
+            rival_of(ProcessId { host: "b".to_owned(), boot_id: "b".to_owned(), ..me }),
+            Some("b".to_owned())
+        );
     }
 }
