@@ -266,7 +266,7 @@ fn misbehave(server: &Scripted, seed: u64, of_a_hundred: u64) {
 
 #[test]
 fn with_a_third_of_all_requests_failing_nothing_is_ever_wrong() {
-    let few = fail_in_rounds("s3", times(8, 500) as u64); // each a backup and a restore
+    let few = fail_in_rounds("s3", times(26, 500) as u64); // each a backup and a restore
     let more = fail_in_rounds("gs", times(2, 50) as u64) + fail_in_rounds("az", times(2, 50) as u64);
     println!("{few} and {more} were refused");
 }
