@@ -23,8 +23,10 @@ BIN := target/$(TARGET)/release
 export CARGO_BUILD_TARGET := $(TARGET)
 endif
 ifneq (,$(findstring -gnu,$(TARGET)))
-export RUSTFLAGS += -C target-feature=+crt-static
+STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
 endif
+CAMPAIGNS := crash controllers misplaced runs sweep control slurm waiting_runs \
+	alike clean_killed clean_requests hostile interrupted killed remote requests writers
 TOOLS := run-new run-exec run-status run-stop run-eval run-report run-sync
 MAN1 := $(TOOLS:%=man/%.1)
 MAN5 := man/run-dir.5 man/run-store.5
@@ -33,7 +35,7 @@ MAN7 := man/run-tools.7 man/run-launch.7
 .PHONY: all demo test soak lint bench install wheel deb setup clean
 
 all:
-	$(CARGO) build --release --locked $(TOOLS:%=-p %) -p run-launch
+	$(STATIC) $(CARGO) build --release --locked $(TOOLS:%=-p %) -p run-launch
 
 demo: all
 	RUN_BIN=$(CURDIR)/$(BIN) examples/demo
@@ -43,10 +45,10 @@ demo: all
 test: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) RUST_TEST_THREADS=$$(($$(nproc) * 2)) env --default-signal $(CARGO) test --locked --workspace
 
+# The names choose modules of tests in any of the test programs.
 soak: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 env --default-signal $(CARGO) test --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced \
-		--test sync_killed --test sync_writers --test slurm --test waiting_runs --test sync_clean_killed --test sync_interrupted --test sync_requests --test sync_clean_requests \
-		--test sync_remote --test sync_hostile --test sync_alike -- --nocapture --test-threads=1
+	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 env --default-signal $(CARGO) test --locked -p testkit --tests -- --nocapture --test-threads=1 \
+		$(CAMPAIGNS:%=%::)
 
 lint:
 	@tests/setup --check mandoc shellcheck

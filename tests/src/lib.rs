@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,6 +58,12 @@ pub fn bin() -> PathBuf {
 /// Returns the top of the checkout.
 pub fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Returns where a program is on a path.
+fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
+    let is_name = Path::new(program).components().count() == 1;
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(|found| is_name && found.is_file())
 }
 
 /// An empty directory to run tools in. It is removed in the end, and whatever was started in it is
@@ -145,10 +152,13 @@ impl Lab {
 
     /// Prepares a tool, or any program on the path.
     pub fn cmd(&self, program: impl AsRef<OsStr>) -> Cmd {
-        let mut command = Command::new(program.as_ref());
+        let program = program.as_ref();
         let mut path = OsString::from(bin());
         path.push(":/usr/local/bin:/usr/bin:/bin");
+        // By its path a program is started without a copy of this process, which may have a gigabyte.
+        let mut command = Command::new(find(program, &path).unwrap_or_else(|| program.into()));
         command
+            .arg0(program)
             .env_clear()
             .env("PATH", path)
             .env("LC_ALL", "C.UTF-8")
@@ -281,7 +291,7 @@ pub fn await_end(pid: i32) {
     wait_for("a process to end", || !lives(pid));
 }
 
-/// Waits for a fact, with a deadline.
+/// Waits for a fact, with a deadline. The longer it takes, the more seldom is it looked at.
 pub fn wait_for(what: &str, holds: impl FnMut() -> bool) {
     wait_to_see(what, holds, |held| *held);
 }
@@ -295,7 +305,7 @@ pub fn wait_to_see<T: Display>(what: &str, mut look: impl FnMut() -> T, holds: i
             return seen;
         }
         assert!(start.elapsed() < DEADLINE, "waited in vain for {what}: {seen}");
-        sleep(Duration::from_millis(5));
+        sleep((start.elapsed() / 20).clamp(Duration::from_millis(5), Duration::from_millis(100)));
     }
 }
 

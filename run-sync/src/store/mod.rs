@@ -1,5 +1,5 @@
 //! Stores: objects by key. Every kind of store implements one trait, and passes one suite of tests
-//! (run-store(5), and `tests/tests/stores.rs`).
+//! (run-store(5), and `tests/tests/sync/stores.rs`).
 
 pub(crate) mod abilities;
 pub(crate) mod access;

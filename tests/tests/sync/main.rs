@@ -1,0 +1,37 @@
+//! `run-sync`: backups, restores and cleanups.
+
+mod alike;
+mod backup;
+mod batch;
+mod clean;
+mod clean_killed;
+mod clean_requests;
+mod clean_stores;
+mod clouds;
+mod follow;
+mod full;
+mod hostile;
+mod interrupted;
+mod journal;
+mod killed;
+mod list;
+mod live;
+mod mend;
+mod messages;
+mod names;
+mod network;
+mod places;
+mod power;
+mod progress;
+mod rclone;
+mod read;
+mod recipes;
+mod remote;
+mod replaced;
+mod requests;
+mod restore;
+mod roundtrip;
+mod servers;
+mod stores;
+mod trouble;
+mod writers;
