@@ -4,6 +4,7 @@
 use super::fault::Fault;
 use super::{Checks, Object, Part, Sink, Store, Stored, Upload};
 use crate::format::digest::Digest;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::sync_file_system;
 use run_common::fsio::read::open_file;
@@ -224,6 +225,14 @@ pub(super) fn truncate(file: &File, size: u64) -> io::Result<()> {
     if file.metadata()?.len() > size { file.set_len(size) } else { Ok(()) }
 }
 
+/// Has the kernel begin to write a range to the disk, while others are read and hashed: [`Store::sync`] need not wait
+/// for all of it.
+fn write_back(file: &File, start: u64, length: usize) {
+    if let (Ok(start), Ok(length)) = (start.try_into(), length.try_into()) {
+        let _ = posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED); // at worst it has to
+    }
+}
+
 impl Store for Directory {
     fn prepare(&self) -> Result<(), Error> {
         let failed = |error| Error::io("use the store", &self.root, error);
@@ -305,7 +314,9 @@ impl Store for Directory {
     }
 
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault> {
-        self.open_upload(upload)?.write_all_at(bytes, start(upload, number))?;
+        let (file, start) = (self.open_upload(upload)?, start(upload, number));
+        file.write_all_at(bytes, start)?;
+        write_back(&file, start, bytes.len());
         Ok(Part { number, tag: String::new(), sha256: *sha256 })
     }
 
