@@ -169,6 +169,7 @@ PACKAGES = {
     "find": "findutils",
     "gcc": "gcc",
     "jq": "jq",
+    "openssl": "openssl",
     "mlr": "miller",
     "multilog": "daemontools",
     "munged": "munge",

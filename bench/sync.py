@@ -13,9 +13,9 @@ from harness import MIB, Failed, Goal, Refused, median, need, number, rounds, sp
 from object_store import BUCKET, Server, need_server
 from truth.install import Missing, debian, python
 
-PROGRAMS = ["cp", "curl", "setpriv"]
+PROGRAMS = ["cp", "curl", "openssl", "setpriv"]
 OURS, S5CMD, RCLONE, AWS, CURL = "run-sync", "s5cmd", "rclone, 16 transfers", "aws s3 sync", "curl, unsigned"
-RSYNC, CP = "rsync -a", "cp -a"
+RSYNC, CP, SYNCED, HASHED = "rsync -a", "cp -a", "cp -a, sync -f", "curl, and two SHA-256"
 UP, AGAIN, DOWN = "up", "again", "down"
 GIB = 1 << 30
 
@@ -126,13 +126,19 @@ def clients(lab):
                      "again after 5 s: these are in its figures.")
     except Missing as error:
         notes.append(f"awscli could not be installed: {error}.")
-    peers.append(Peer(CURL, {UP: curl_up, DOWN: curl_down}))
+    peers += [Peer(CURL, {UP: curl_up, DOWN: curl_down}), Peer(HASHED, {UP: hashed_up})]
     return peers, notes
 
 
 def curl_up(run, to):
     """Returns a command line that puts every file as it is, 16 at a time: what the server can do at best."""
     return curl(run, to, lambda path, url: f'upload-file = "{run / path}"\nurl = "{url}"')
+
+
+def hashed_up(run, to):
+    """Returns a command line that also hashes every file twice, as a store of files and of their parts needs it."""
+    script = 'hash() { find "$0" -type f -exec openssl dgst -sha256 {} + >/dev/null; }; hash & hash & "$@" && wait'
+    return ("sh", "-c", script, run, *curl_up(run, to))
 
 
 def curl_down(run, to, back):
@@ -164,7 +170,7 @@ def measured(lab, peers, shape, ways, repeat, workload, raw, quick):
                     if turn > 0:
                         timings[peer.name, way].append(timing)
                         raw.append({"workload": workload, "peer": peer.name, "way": way, "round": turn, **asdict(timing)})
-                if turn == 0:
+                if turn == 0 and DOWN in peer.ways:
                     check(peer.name, run, back / run.name if peer.name == OURS else back)
                 lab.discard(back)
     lab.discard(run.parents[1])
@@ -174,7 +180,7 @@ def measured(lab, peers, shape, ways, repeat, workload, raw, quick):
 def command(words, server, cwd):
     """Returns a command line with the environment that leads to a server."""
     words = list(map(str, words))
-    if words[0] == "curl":
+    if "curl" in words:
         (cwd / "curl.conf").write_text(words.pop().replace("ADDRESS", server.address))
         words.append(str(cwd / "curl.conf"))
     return ["env", *server.variables(), *words]
@@ -194,6 +200,8 @@ def directories(lab, shape, repeat, raw):
         except Missing as error:
             notes.append(f"{program} could not be installed: {error}.")
     peers.append(Peer(CP, {UP: lambda run, to: ("cp", "-a", run, to)}))
+    synced = 'cp -a "$0" "$1" && sync -f "$1"'  # the least that survives a power cut, as a backup does
+    peers.append(Peer(SYNCED, {UP: lambda run, to: ("sh", "-c", synced, run, to)}))
     timings = {(peer.name, way): [] for peer in peers for way in (UP, AGAIN) if way in peer.ways}
     for turn, peer in rounds(peers, repeat, "sync, directory"):
         store = lab.fresh("store")
@@ -324,5 +332,6 @@ def run(lab, repeat, quick):
     goals.append(Goal("memory, the most", max(largest) / 1e6, 200, "MB"))
     notes = [*notes, *more,
              f"After one more checkpoint a backup sent {files} files, {number(share)} times the bytes of the checkpoint.",
-             "CPU is that of the client; the server shares the cores. curl signs, hashes and proves nothing: the server's own limit."]
+             "CPU is that of the client; the server shares the cores. curl signs, hashes and proves nothing: the server's own limit.",
+             "Of what writes to a directory, run-sync and `sync -f` alone wait until the files are on the disk."]
     return "sync: runs to a store and back", tables, notes, goals, raw
