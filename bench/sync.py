@@ -7,6 +7,7 @@ import shutil
 import uuid
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from harness import MIB, Failed, Goal, Refused, median, need, number, rounds, spread
@@ -17,6 +18,7 @@ PROGRAMS = ["cp", "curl", "openssl", "setpriv"]
 OURS, S5CMD, RCLONE, AWS, CURL = "run-sync", "s5cmd", "rclone, 16 transfers", "aws s3 sync", "curl, unsigned"
 RSYNC, CP, SYNCED, HASHED = "rsync -a", "cp -a", "cp -a, sync -f", "curl, and two SHA-256"
 UP, AGAIN, DOWN = "up", "again", "down"
+WORKLOADS = MIXED, CHECKPOINT, DIRECTORY, ONE_MORE, LINEAR = "mixed", "checkpoint", "directory", "one-more", "linear"
 GIB = 1 << 30
 
 
@@ -299,39 +301,49 @@ def run(lab, repeat, quick):
         raise Refused("sync needs run-new and run-sync")
     if not quick and shutil.disk_usage(lab.root).free < 20 * GIB:
         raise Refused("the scratch directory needs 20 GiB of free space; name another one with --scratch")
+    chosen = [name for name in WORKLOADS if not lab.only or any(fnmatch(name, pattern) for pattern in lab.only)]
+    if not chosen:
+        raise Refused(f"no workload fits '{' '.join(lab.only)}'; there are: {', '.join(WORKLOADS)}")
     mixed = Shape(100, (20 * MIB,)) if quick else Shape(5000, (256 * MIB,) * 3)
     checkpoint = Shape(0, (64 * MIB,)) if quick else Shape(0, (4 * GIB,))
-    counts = (100, 1000) if quick else (10_000, 100_000)
-    raw = []
-    peers, notes = clients(lab)
+    raw, tables, goals, largest = [], [], [], []
     sets = {
-        "mixed": (mixed, (UP, AGAIN, DOWN), [(UP, 0.75, wall), (UP, 0.5, cpu), (AGAIN, 0.15, wall), (DOWN, 0.9, wall)]),
-        "checkpoint": (checkpoint, (UP, DOWN), [(UP, 0.75, wall), (UP, 0.5, cpu), (DOWN, 0.9, wall)]),
+        MIXED: (mixed, (UP, AGAIN, DOWN), [(UP, 0.75, wall), (UP, 0.5, cpu), (AGAIN, 0.15, wall), (DOWN, 0.9, wall)]),
+        CHECKPOINT: (checkpoint, (UP, DOWN), [(UP, 0.75, wall), (UP, 0.5, cpu), (DOWN, 0.9, wall)]),
     }
-    tables, goals, largest = [], [], []
+    sets = {name: its for name, its in sets.items() if name in chosen}
+    peers, notes = clients(lab) if sets else ([], [])
     for workload, (shape, ways, limits) in sets.items():
         timings = measured(lab, peers, shape, ways, repeat, workload, raw, quick)
         tables.append((f"{workload}: {shape.files:,} files to SeaweedFS", *rows_of(timings, S5CMD)))
         goals += goals_beside(timings, S5CMD, workload, limits)
         largest += [memory(timings, (OURS, way)) for way in ways]
-    timings, more = directories(lab, mixed, repeat, raw)
-    tables.append((f"directory: {mixed.files:,} files", *rows_of(timings, RCLONE)))
-    goals += goals_beside(timings, RCLONE, "directory", [(UP, 0.45, wall)])
-    largest.append(memory(timings, (OURS, UP)))
-    files, share = one_more(lab, MIB if quick else 256 * MIB)
-    goals.append(Goal("one more checkpoint: bytes sent", share, 1.001, "× its size"))
-    timings = linear(lab, counts, repeat, raw)
-    few, many = counts
-    table = [[f"{way}, {count:,} files", wall(timings, (count, way)), spread(t.wall_s for t in timings[count, way]),
-              wall(timings, (count, way)) / count * 1e6, cpu(timings, (count, way)), memory(timings, (count, way)) / MIB]
-             for way in (UP, AGAIN) for count in counts]
-    tables.append(("many files of 1 KiB to a directory", ("", "s", "range", "µs a file", "CPU s", "max RSS MiB"), table))
-    goals += [Goal(f"time of a file, {way}: of {many:,} beside {few:,}",
-                   wall(timings, (many, way)) / many / (wall(timings, (few, way)) / few), 1.25) for way in (UP, AGAIN)]
-    largest += [memory(timings, (many, way)) for way in (UP, AGAIN)]
-    goals.append(Goal("memory, the most", max(largest) / 1e6, 200, "MB"))
-    notes = [*notes, *more,
-             f"After one more checkpoint a backup sent {files} files, {number(share)} times the bytes of the checkpoint.",
-             "CPU is that of the client; the server shares the cores. curl signs, hashes and proves nothing: the server's own limit.",
-             "Of what writes to a directory, run-sync and `sync -f` alone wait until the files are on the disk."]
+    if DIRECTORY in chosen:
+        timings, more = directories(lab, mixed, repeat, raw)
+        notes += more
+        tables.append((f"directory: {mixed.files:,} files", *rows_of(timings, RCLONE)))
+        goals += goals_beside(timings, RCLONE, "directory", [(UP, 0.45, wall)])
+        largest.append(memory(timings, (OURS, UP)))
+    if ONE_MORE in chosen:
+        files, share = one_more(lab, MIB if quick else 256 * MIB)
+        goals.append(Goal("one more checkpoint: bytes sent", share, 1.001, "× its size"))
+        notes.append(f"After one more checkpoint a backup sent {files} files, {number(share)} times the bytes of the "
+                     "checkpoint.")
+    if LINEAR in chosen:
+        few, many = counts = (100, 1000) if quick else (10_000, 100_000)
+        timings = linear(lab, counts, repeat, raw)
+        table = [[f"{way}, {count:,} files", wall(timings, (count, way)),
+                  spread(t.wall_s for t in timings[count, way]), wall(timings, (count, way)) / count * 1e6,
+                  cpu(timings, (count, way)), memory(timings, (count, way)) / MIB]
+                 for way in (UP, AGAIN) for count in counts]
+        heads = ("", "s", "range", "µs a file", "CPU s", "max RSS MiB")
+        tables.append(("many files of 1 KiB to a directory", heads, table))
+        goals += [Goal(f"time of a file, {way}: of {many:,} beside {few:,}",
+                       wall(timings, (many, way)) / many / (wall(timings, (few, way)) / few), 1.25)
+                  for way in (UP, AGAIN)]
+        largest += [memory(timings, (many, way)) for way in (UP, AGAIN)]
+    if largest:
+        goals.append(Goal("memory, the most", max(largest) / 1e6, 200, "MB"))
+    notes += ["CPU is that of the client; the server shares the cores. curl signs, hashes and proves nothing: the server's own limit.",
+              "Of what writes to a directory, run-sync and `sync -f` alone wait until the files are on the disk."]
     return "sync: runs to a store and back", tables, notes, goals, raw
