@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use testkit::process::Signal;
 use testkit::terminal::Terminal;
-use testkit::{Lab, pid, wait_for};
+use testkit::{Lab, pid, signal, wait_for};
 
 /// Returns whether details have a fact with this value.
 fn has_fact(shown: &str, key: &str, value: &str) -> bool {
@@ -69,7 +69,11 @@ fn the_terminal_is_restored_however_it_ends() {
         if end == "C-c" {
             terminal.keys(&["C-c"]);
         } else {
-            lab.cmd("pkill").args([&format!("-{end}"), "-f", "run-status --watch$"]).run();
+            let is_watch = |pid: &i32| {
+                fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words == b"run-status\0--watch\0")
+            };
+            let watching = lab.alive().into_iter().find(is_watch).expect("a watch");
+            signal(watching, if end == "TERM" { Signal::TERM } else { Signal::HUP });
         }
         let status = match end {
             "C-c" => "ended 0",
@@ -273,6 +277,32 @@ fn keys_show_another_run_and_its_log_and_stop_it_after_a_question() {
     wait_for("the next run", || has_fact(&terminal.text(), "run:", "b"));
     terminal.keys(&["n"]);
     terminal.await_text("n details   q quit");
+    terminal.keys(&["q"]);
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn a_question_lapses_with_the_end_of_the_run() {
+    let lab = Lab::new();
+    lab.new_run("a", &["sh", "-c", "while [ ! -e go ]; do sleep 0.05; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "a"]).spawn();
+    lab.await_child("a");
+    let terminal = Terminal::open(&lab, 80, 30);
+    terminal.keys(&["clear; run-status --watch=0.2", "Enter"]);
+    terminal.await_text("n details   q quit");
+    terminal.keys(&["n"]);
+    terminal.await_text("s stop");
+    terminal.keys(&["s"]);
+    terminal.await_text("stop 'a'? y yes");
+    lab.write("go", "");
+    exec.wait();
+    let shown = terminal.await_text("n next run   l log   s stop   q quit");
+    assert!(!shown.contains("stop 'a'?"), "{shown}");
+    // The key is no answer any more.
+    terminal.keys(&["y"]);
+    terminal.keys(&["l"]);
+    terminal.await_text("l details");
+    assert_eq!(lab.status("a")["status"], "completed");
     terminal.keys(&["q"]);
     terminal.is_as_it_was();
 }

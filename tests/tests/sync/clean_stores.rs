@@ -16,9 +16,8 @@ fn trained(lab: &Lab) -> String {
     run
 }
 
-fn sync(lab: &Lab, server: &dyn Server, args: &[&str]) -> Done {
-    let command = lab.cmd("run-sync").args(args).env("RUN_SYNC_TIMEOUT", "1");
-    server.reached_by(command).run()
+fn sync(lab: &Lab, server: &Scripted, args: &[&str]) -> Done {
+    server.reached_by(lab.cmd("run-sync").args(args).env("RUN_SYNC_TIMEOUT", "1")).run()
 }
 
 /// Returns which of the checkpoints are here.
@@ -29,14 +28,15 @@ fn here(lab: &Lab, run: &str) -> Vec<u64> {
 #[test]
 fn what_a_real_store_has_is_removed_and_comes_back() {
     let (lab, server) = (Lab::new(), Seaweed::shared());
+    let sync = |args: &[&str]| server.reached_by(lab.cmd("run-sync").args(args)).run();
     let run = trained(&lab);
     let url = format!("s3://{BUCKET}/cleaned");
     let cleanup = ["backup", "--to", &url, "--cleanup", "--keep-latest", "trial"];
-    sync(&lab, server, &cleanup).code(0).stderr("");
+    sync(&cleanup).code(0).stderr("");
     assert_eq!(here(&lab, &run), [30]);
-    sync(&lab, server, &["restore", "--from", &url, "trial"]).code(0).stderr("");
+    sync(&["restore", "--from", &url, "trial"]).code(0).stderr("");
     assert_eq!(here(&lab, &run), STEPS);
-    sync(&lab, server, &["clean", "trial"]).code(0).stderr("");
+    sync(&["clean", "trial"]).code(0).stderr("");
     assert_eq!(here(&lab, &run), [30]);
 }
 
