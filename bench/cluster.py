@@ -1,6 +1,5 @@
 """cluster: how long it takes to hand a thousand runs to Slurm, and to say what a thousand jobs of it do."""
 
-import shutil
 from dataclasses import asdict, dataclass
 
 from harness import BENCH, Failed, Goal, median, rounds, spread
@@ -10,7 +9,8 @@ from slurm import Cluster
 PROGRAMS = ["dash", "munged", "sbatch", "slurmctld", "slurmd"]
 JOBS = 1000
 OURS, SUBMITIT, LOOP, ARRAY = "run-exec --slurm", "submitit map_array", "a loop of sbatch", "one sbatch --array"
-STATUS, SQUEUE, SACCT = "run-status --json", "squeue", "sacct"
+SKETCH = "C sketch of the record, one sbatch --array"
+STATUS, SQUEUE, SACCT, READS = "run-status --json", "squeue", "sacct", "squeue, and C reads, 1 thread"
 COLUMNS = "%i|%U|%T|%S|%r"
 
 
@@ -33,18 +33,21 @@ def submission(lab, cluster, repeat, count, python):
     """Submits held jobs by each peer; returns a table, goals and raw numbers."""
     peers = [Peer(LOOP, ()), Peer(ARRAY, ())]
     if lab.binaries:
-        peers.append(Peer(OURS, ()))
+        peers += [Peer(SKETCH, ()), Peer(OURS, ())]
     if python:
         peers.append(Peer(SUBMITIT, ()))
     timings, raw = {peer.name: [] for peer in peers}, []
     env = ("env", f"SLURM_CONF={cluster.conf}")
+    array = ("sbatch", "-Q", "-H", "-o", "/dev/null", f"--array=0-{count - 1}", "--wrap", "true")
     for turn, peer in rounds(peers, repeat, f"cluster, {count} submissions"):
         cwd = lab.fresh("submit")
         loop = 'n=0; while [ $n -lt "$1" ]; do sbatch -Q -H -o /dev/null --wrap true || exit 1; n=$((n + 1)); done'
         if peer.name == LOOP:
             command = ("dash", "-c", loop, "dash", str(count))
         elif peer.name == ARRAY:
-            command = ("sbatch", "-Q", "-H", "-o", "/dev/null", f"--array=0-{count - 1}", "--wrap", "true")
+            command = array
+        elif peer.name == SKETCH:
+            command = (lab.program("queue"), cwd / batch(lab, cwd, count, ["true", "{set}"]), *array)
         elif peer.name == SUBMITIT:
             command = (python, str(BENCH / "sketch/submit_submitit.py"), str(count), str(cwd))
         else:
@@ -55,7 +58,7 @@ def submission(lab, cluster, repeat, count, python):
         if jobs != count:
             raise Failed(f"{peer.name}: {jobs} jobs instead of {count}")
         cluster.clear()
-        shutil.rmtree(cwd)
+        lab.discard(cwd)
         if turn > 0:
             timings[peer.name].append(timing)
             raw.append({"peer": peer.name, "jobs": count, "round": turn, **asdict(timing)})
@@ -89,7 +92,9 @@ def status(lab, cluster, repeat, count):
         return told.count('"status":"running"') == 24  # as many as the nodes have CPUs
     cluster.until("the first jobs to run", running)
     squeue = ("squeue", "--noheader", "--array", "--states=all", f"--format={COLUMNS}")
-    peers = [Peer(SQUEUE, squeue), Peer(STATUS, ours)]
+    both = '"$@" & "$0" 1 "$BATCH" meta.json status.json launch.json && wait'
+    reads = ("env", f"BATCH={made}", "dash", "-c", both, lab.program("read_status"), *squeue)
+    peers = [Peer(SQUEUE, squeue), Peer(READS, reads), Peer(STATUS, ours)]
     if cluster.has_accounts:
         peers.append(Peer(SACCT, ("sacct", "--noheader", "--allocations", "--format=JobID,State")))
     timings, raw = {peer.name: [] for peer in peers}, []
@@ -131,7 +136,7 @@ def run(lab, repeat, quick):
             goals += more_goals
             raw += more_raw
             notes.append("24 of the jobs are running, and write a heartbeat each 5 s. run-status asks squeue once, and "
-                         "reads the record of each run.")
+                         "reads the record of each run; the C sketch reads it while squeue runs.")
         if not cluster.has_accounts:
             notes.append("sacct is left out: it needs mariadb-server, slurmdbd and slurm-wlm-mysql-plugin.")
     return "Clusters", tables, notes, goals, raw

@@ -1,6 +1,6 @@
-/* read_status THREADS DIR: opens and reads the status file of every run below DIR, and prints how many
- * there were and how many bytes they have.  It looks into none of them and asks about nothing else:
- * no listing that opens a file a run can do less with as many threads. */
+/* read_status THREADS DIR [NAME...]: opens and reads the status file of every run below DIR, or the named files of its
+ * record, and prints how many there were and how many bytes they have.  It looks into none of them and asks about
+ * nothing else: no listing that opens these files of a run can do less with as many threads. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,7 +13,8 @@
 
 enum { CHUNK = 16, THREADS = 64, READ = 64 << 10 };
 
-static char **names;
+static char **names, *status[] = {"status.json"}, **read_of = status;
+static int read_count = 1;
 static size_t count;
 static int dir;
 static atomic_size_t next;
@@ -31,8 +32,8 @@ static void *read_some(void *unused)
     size_t first, found = 0, size = 0;
     (void)unused;
     while ((first = atomic_fetch_add(&next, CHUNK)) < count)
-        for (size_t i = first; i < first + CHUNK && i < count; i++) {
-            snprintf(path, sizeof path, "%s/.run/status.json", names[i]);
+        for (size_t i = first * read_count; i < (first + CHUNK) * read_count && i < count * read_count; i++) {
+            snprintf(path, sizeof path, "%s/.run/%s", names[i / read_count], read_of[i % read_count]);
             int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
             if (fd < 0)
                 die(path);
@@ -50,9 +51,11 @@ static void *read_some(void *unused)
 
 int main(int argc, char **argv)
 {
-    int threads = argc == 3 ? atoi(argv[1]) : 0;
+    int threads = argc >= 3 ? atoi(argv[1]) : 0;
     if (threads < 1 || threads > THREADS)
         return 2;
+    if (argc > 3)
+        read_of = argv + 3, read_count = argc - 3;
     DIR *list = opendir(argv[2]);
     if (list == NULL)
         die(argv[2]);
