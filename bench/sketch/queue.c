@@ -37,7 +37,7 @@ int main(int argc, char **argv)
     if (list == NULL)
         return 2;
     for (struct dirent *entry; (entry = readdir(list)) != NULL;)
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.' && entry->d_type != DT_REG) // a batch has files of its own
             record(dirfd(list), entry->d_name);
     if (syncfs(dirfd(list)) != 0)
         die("syncfs");

@@ -62,7 +62,7 @@ int main(int argc, char **argv)
     dir = dirfd(list);
     size_t room = 0;
     for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
-        if (entry->d_name[0] == '.')
+        if (entry->d_name[0] == '.' || entry->d_type == DT_REG) // a batch has files of its own
             continue;
         if (count == room) {
             room = room * 2 + 1024;

@@ -236,3 +236,14 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     add(root, root, &mut all);
     all
 }
+
+/// Executes a tool while something is at the place of a file, and returns its output. It may fail for that, but soon,
+/// with little memory and in a few lines.
+pub fn within_limits(lab: &Lab, put: Put, place: &str, words: &[&str]) -> String {
+    let limited = ["30", "sh", "-c", "ulimit -v 3000000; exec \"$@\"", "sh"];
+    let done = lab.cmd("timeout").args(limited).args(words).run();
+    let err = done.err();
+    assert!([0, 1, 3].contains(&done.code), "{put:?} at {place}: {words:?}: {} {err}", done.code);
+    assert!(err.lines().count() <= 4, "{put:?} at {place}: {words:?} says {err}");
+    done.out()
+}

@@ -2,7 +2,7 @@
 //! are listed.
 
 use testkit::Lab;
-use testkit::misplaced::Put;
+use testkit::misplaced::{Put, within_limits};
 use testkit::trackers::{DATASTORE, ECOSYSTEM, RUNS, ecosystem, listed};
 
 #[test]
@@ -45,14 +45,7 @@ fn nothing_in_the_place_of_a_file_hides_the_other_runs() {
             lab.cmd("rm").args(["-rf", "case"]).run().code(0);
             lab.cmd("cp").args(["-a", "template", "case"]).run().code(0);
             put.at(&lab.path("case"), place);
-            let run = |words: &[&str]| {
-                let limited = ["30", "sh", "-c", "ulimit -v 3000000; exec \"$@\"", "sh"];
-                let done = lab.cmd("timeout").args(limited).args(words).run();
-                let err = done.err();
-                assert!([0, 1, 3].contains(&done.code), "{put:?} at {place}: {words:?}: {} {err}", done.code);
-                assert!(err.lines().count() <= 4, "{put:?} at {place}: {words:?} says {err}");
-                done.out()
-            };
+            let run = |words: &[&str]| within_limits(&lab, put, place, words);
             // The state of an experiment is beside its runs.
             let of = RUNS.iter().find(|run| place.starts_with(*run)).unwrap_or(&"ray/e/failed");
             let out = run(&["run-status", "-d", "case", "-a", "--json"]);

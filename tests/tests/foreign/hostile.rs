@@ -9,7 +9,7 @@ use testkit::Lab;
 use testkit::foreign::{
     connect4, connect4_status, experiments, rl_evaluations, rl_practice, short_rows, stealthrl,
 };
-use testkit::misplaced::Put;
+use testkit::misplaced::{Put, within_limits};
 
 /// Files of the runs, and whether they are small documents.
 const FILES: [(&str, bool); 17] = [
@@ -50,14 +50,7 @@ fn nothing_in_the_place_of_a_file_hides_the_other_runs() {
             lab.cmd("rm").args(["-rf", "case"]).run().code(0);
             lab.cmd("cp").args(["-a", "template", "case"]).run().code(0);
             put.at(&lab.path("case"), place);
-            let run = |words: &[&str]| {
-                let limited = ["30", "sh", "-c", "ulimit -v 3000000; exec \"$@\"", "sh"];
-                let done = lab.cmd("timeout").args(limited).args(words).run();
-                let err = done.err();
-                assert!([0, 1, 3].contains(&done.code), "{put:?} at {place}: {words:?}: {} {err}", done.code);
-                assert!(err.lines().count() <= 4, "{put:?} at {place}: {words:?} says {err}");
-                done.out()
-            };
+            let run = |words: &[&str]| within_limits(&lab, put, place, words);
             for words in
                 [&["run-status", "-d", "case", "-a"][..], &["run-report", "-d", "case", "--format", "csv"]]
             {
