@@ -150,7 +150,17 @@ impl Follower {
 
     /// Searches for sources again, and makes the next [`Self::poll`] exact, however recent the last search.
     pub fn search(&mut self) {
-        self.choose(true);
+        self.search_again(false);
+    }
+
+    /// Like [`Self::search`], after the program has ended: a table that it has emptied is no source.
+    pub fn end(&mut self) {
+        self.search_again(true);
+    }
+
+    fn search_again(&mut self, has_ended: bool) {
+        self.next_search = None;
+        self.choose(has_ended);
         if let Some((_, growing)) = &mut self.followed {
             growing.hurry();
         }
@@ -202,15 +212,15 @@ impl Follower {
     }
 
     /// Chooses the source, if necessary.
-    fn choose(&mut self, must_search: bool) {
+    fn choose(&mut self, has_ended: bool) {
         if let Some((rank, source)) = self.direct() {
             self.follow(rank, source);
         } else if self.followed.as_ref().is_some_and(|(rank, _)| *rank <= Rank::Written) {
             (self.followed, self.next_search) = (None, None); // the file was emptied
         }
         let now = Instant::now();
-        if must_search || self.next_search.is_none_or(|time| now >= time) {
-            self.look_around(must_search);
+        if self.next_search.is_none_or(|time| now >= time) {
+            self.look_around(has_ended);
             self.next_search =
                 Some(Instant::now() + self.pause(now).max(now.elapsed().saturating_mul(RARENESS)));
         } else if self.followed.is_none()
@@ -245,8 +255,8 @@ impl Follower {
         self.followed.as_ref().is_some_and(|(rank, _)| *rank < Rank::Left || *rank == Rank::Left && has_steps)
     }
 
-    /// Finds all sources and chooses one; with `must_choose` also replaces an emptied table.
-    fn look_around(&mut self, must_choose: bool) {
+    /// Finds all sources and chooses one; an emptied table is replaced only if the program has ended.
+    fn look_around(&mut self, has_ended: bool) {
         let mut candidates = candidates(&self.layout, self.wanted.with_trainer);
         for (rank, source) in &candidates {
             let first = source.paths().next().map(Path::to_owned);
@@ -267,23 +277,29 @@ impl Follower {
             return;
         }
         let root = self.layout.root();
-        if let Some((Rank::Left, growing)) = &self.followed
-            && !must_choose
-            && let Some(emptied) = growing.source().paths().next()
-            && emptied.exists()
-            && !candidates.iter().any(|(_, source)| source.paths().any(|path| path == emptied))
-        {
+        let earlier = self.wanted.chosen.first().map(|name| root.join(name));
+        let awaited = match &self.followed {
+            Some((Rank::Left, growing)) => growing.source().paths().next().map(Path::to_owned),
+            _ => earlier.filter(|path| *path != self.layout.metrics()), // which needs no search
+        };
+        let has =
+            |path: &Path| candidates.iter().any(|(_, source)| source.paths().any(|other| other == path));
+        if !has_ended && awaited.is_some_and(|path| path.exists() && !has(&path)) {
             return; // the program starts its table over
         }
-        let known = match &self.followed {
-            Some((_, growing)) if self.is_settled() => growing.source().names(root),
-            Some(_) => Vec::new(),
-            None => self.wanted.chosen.clone(),
-        };
+        let of = |names: &[String]| chosen(&candidates, names, root);
         let is_old = |path: &Path| self.old.get(path).is_some_and(|old| Stamp::at(path) == Some(*old));
         let is_live =
             |(rank, source): &(Rank, MetricSource)| !rank.is_of_trainer() || !source.paths().all(is_old);
-        let chosen = chosen(&candidates, &known, root).or_else(|| candidates.iter().position(is_live));
+        let chosen = match &self.followed {
+            None => of(&self.wanted.chosen),
+            // The program may have removed its table before it started it over.
+            Some((_, growing)) if self.is_settled() => {
+                [of(&growing.source().names(root)), of(&self.wanted.chosen)].into_iter().flatten().min()
+            }
+            Some(_) => None,
+        };
+        let chosen = chosen.or_else(|| candidates.iter().position(is_live));
         if let Some(chosen) = chosen {
             let (rank, source) = candidates.swap_remove(chosen);
             self.follow(rank, source);
@@ -458,6 +474,38 @@ mod tests {
         assert!(follower.poll().unwrap().has_rows);
         let recent = serde_json::to_string(&follower.figures().recent()).unwrap();
         assert_eq!(recent, "[{\"step\":1,\"loss\":2,\"b\":[1]}]");
+    }
+
+    #[test]
+    fn a_table_that_an_attempt_starts_over_is_awaited() {
+        let table = "step,loss\n1,4\n2,3\n";
+        let other = "step,loss\n1,4\n2,3\n3,2\n";
+        for is_removed in [false, true] {
+            let files = Files::new();
+            let path = |name: &str| files.layout.root().join(name);
+            let (kept, also) = (path("progress.csv"), path("train_log.csv"));
+            fs::write(&kept, table).unwrap();
+            fs::write(&also, table).unwrap();
+            let mut follower = files.follow(Some(0));
+            follower.wanted.chosen = vec!["progress.csv".to_owned()];
+            follower.begin();
+            if is_removed {
+                fs::remove_file(&kept).unwrap();
+            } else {
+                fs::write(&kept, "").unwrap();
+            }
+            fs::write(&also, other).unwrap();
+            follower.search();
+            follower.poll().unwrap();
+            assert_eq!(follower.names().first().map(String::as_str), is_removed.then_some("train_log.csv"));
+            fs::write(&kept, "step,loss\n3,7\n").unwrap();
+            follower.search();
+            follower.poll().unwrap();
+            assert_eq!(
+                (follower.names(), loss(&follower)["count"].clone()),
+                (vec!["progress.csv".to_owned()], 1.into())
+            );
+        }
     }
 
     proptest! {

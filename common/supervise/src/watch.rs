@@ -153,7 +153,7 @@ impl<'a> Watch<'a> {
     /// Records that the program has ended, and searches for metrics again.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
-        self.follower.search();
+        self.follower.end();
     }
 
     /// Looks at the checkpoints of a program that has ended, after all rows were read.

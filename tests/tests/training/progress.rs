@@ -455,3 +455,33 @@ reach('end')
     exec.wait().code(0).stderr("");
     assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(3), "progress.csv".to_owned()));
 }
+
+#[test]
+fn a_later_attempt_awaits_the_table_that_it_begins_anew_and_saves_a_checkpoint_before() {
+    for begin in ["open(table, 'w').close()", "os.remove(table)"] {
+        let lab = Lab::new();
+        let program = format!(
+            "
+attempt = int(os.environ['RUN_ATTEMPT'])
+table = os.path.join(run, 'progress.csv')
+if attempt == 1:
+    append('progress.csv', 'step,loss\\n1,4\\n2,3\\n')
+    append('metrics.json', '{{\"step\": 1, \"loss\": 1}}\\n{{\"step\": 2, \"loss\": 1}}\\n')
+    sys.exit()
+{begin}
+append('metrics.json', '{{\"step\": 3, \"loss\": 1}}\\n')
+replace('model_3.ckpt', pickle.dumps([1]))
+reach('on')
+append('progress.csv', 'step,loss\\n3,2\\n')
+"
+        );
+        start(&lab, &program, &[]).wait().code(0).stderr("");
+        assert_eq!(fact(&lab, "r", "metrics"), "progress.csv");
+        let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "--resume", "r"]).spawn();
+        lab.await_status("r", "at its checkpoint", |status| status["step"] == 3);
+        lab.write("on", "");
+        exec.wait().code(0);
+        let count = lab.status("r")["metrics"]["loss"]["count"].clone();
+        assert_eq!((fact(&lab, "r", "metrics"), count), ("progress.csv".to_owned(), json!(1)), "{begin}");
+    }
+}
