@@ -178,9 +178,7 @@ fn respond(mut stream: TcpStream, world: &World, token: Option<&str>) -> io::Res
     }
     match request.path.as_str() {
         "/" => {
-            if !world.is_followed() {
-                world.scan();
-            }
+            world.refresh();
             let page = page::live(&world.page());
             answer(stream, &request, "200 OK", "text/html; charset=utf-8", page.as_bytes())
         }

@@ -38,7 +38,10 @@ const KEPT: usize = 64;
 const GONE: usize = 10_000;
 
 /// How long a page waits for the metrics of all runs; those that come later are sent to it.
-const FILLING: Duration = Duration::from_millis(100);
+const FILLING: Duration = Duration::from_millis(50);
+
+/// How old the first look at all runs may be for the first page; pages that follow runs are no newer.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Maximum number of runs that are sent together.
 const TOGETHER: usize = 100;
@@ -94,6 +97,8 @@ struct State<'a> {
     /// The ended runs whose details are kept, the oldest first.
     kept: VecDeque<PathBuf>,
     clients: Vec<SyncSender<Arc<String>>>,
+    /// When all runs were first looked at, until there is a page.
+    begun: Option<Instant>,
     /// The metrics of all runs have been read.
     is_filled: bool,
 }
@@ -141,7 +146,9 @@ impl<'a> World<'a> {
     /// runs.
     pub(super) fn begin(&self, say: &mut dyn FnMut(Error)) -> Result<usize, Error> {
         self.look_for(Depth::Record, say)?;
-        Ok(self.state().runs.len())
+        let state = &mut *self.state();
+        state.begun = Some(Instant::now());
+        Ok(state.runs.len())
     }
 
     /// Reads the metrics of the runs that [`Self::begin`] has found, the last ones first.
@@ -155,6 +162,18 @@ impl<'a> World<'a> {
         self.forget(&gone);
         self.state().is_filled = true;
         self.filled.notify_all();
+    }
+
+    /// Looks for runs before a page is made, unless that was just done, or is done all the time.
+    pub(super) fn refresh(&self) {
+        let is_fresh = {
+            let state = &mut *self.state();
+            let is_first = state.begun.take().is_some_and(|time| time.elapsed() < FRESH);
+            is_first || !state.clients.is_empty()
+        };
+        if !is_fresh {
+            self.scan();
+        }
     }
 
     /// Looks for runs, and reads those that are new or have changed.
