@@ -151,6 +151,29 @@ fn a_run_that_slurm_cancels_to_preempt_it_is_submitted_again() {
 }
 
 #[test]
+fn a_run_that_is_preempted_again_and_again_is_given_up_in_the_end() {
+    let lab = Lab::new();
+    let cluster = Cluster::start(&lab.path("slurm"), "");
+    let id = submit(&lab, &cluster, "r", &["--slurm=-p cancelled --exclusive -w n2 --hold", "--requeue"]);
+    let mut launch = lab.json("runs/r/.run/launch.json");
+    launch["resubmitted"] = 20.into();
+    lab.write("runs/r/.run/launch.json", launch.to_string() + "\n");
+    cluster.ask(&["scontrol", "release", &id]);
+    await_steps(&lab, &cluster, "r", 1);
+    let sleep = ["sbatch", "-p", "urgent", "-w", "n2", "--exclusive", "--wrap", "sleep 1", "-o", "/dev/null"];
+    cluster.ask(&sleep);
+    let reason = "preempted; not started again: that was done 20 times";
+    wait_for("the run to be given up", || word(&cluster.status(&lab, "r"), "reason") == reason);
+    assert_eq!(word(&cluster.status(&lab, "r"), "status"), "stopped");
+    assert_eq!(lab.json("runs/r/.run/launch.json")["job"], id);
+    // A user decides to go on, and it counts anew.
+    let exec = cluster.cmd(&lab, "run-exec").args(["-q", "--slurm=--hold", "--unfinished", "r"]);
+    exec.run().code(0);
+    assert_eq!(lab.json("runs/r/.run/launch.json")["resubmitted"], 0);
+    cluster.cmd(&lab, "run-stop").arg("r").run().code(0);
+}
+
+#[test]
 fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
     let (lab, cluster) = (Lab::new(), Cluster::shared());
     for (run, option, expected) in [("r", "--requeue", "stopped"), ("s", "--restart-ok", "completed")] {

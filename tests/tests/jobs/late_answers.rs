@@ -154,6 +154,43 @@ fn a_job_that_is_gone_at_two_looks_a_day_apart_is_lost() {
 }
 
 #[test]
+fn a_run_of_another_host_is_dead_at_the_second_look_that_does_not_find_its_job() {
+    let lab = lab();
+    lab.write("batch", "echo 7");
+    cmd(&lab, "run-exec").args(["-q", "--slurm", "a"]).run().code(0).stderr("");
+    // The record of another run, as if a job on another host had begun this one.
+    let exec = lab.cmd("run-exec").args(["-q", "b", "--", "sleep", "1000"]).spawn();
+    lab.await_child("b");
+    let mut record = lab.json("runs/b/.run/status.json");
+    record["run_id"] = lab.json("runs/a/.run/launch.json")["run_id"].clone();
+    record["host"] = "elsewhere".into();
+    record["boot_id"] = "another".into();
+    let mut beat = |seconds: i64| {
+        let time = chrono::Utc::now() - chrono::TimeDelta::seconds(seconds);
+        record["last_heartbeat"] = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true).into();
+        lab.write("runs/a/.run/status.json", record.to_string());
+    };
+    beat(200);
+    lab.write("queue", "echo '7|0|RUNNING|N/A|None'");
+    let (status, reason, _) = told(&lab, "a");
+    assert!(
+        status == "stale" && reason.starts_with("no heartbeat from elsewhere for "),
+        "{status}: {reason}"
+    );
+    age_answers(&lab, 60);
+    lab.write("queue", "echo '7|0|NODE_FAIL|N/A|None'");
+    assert_eq!(told(&lab, "a").0, "stale", "one look is none");
+    age_answers(&lab, 60);
+    let gone = ("dead".to_owned(), "job 7 is gone: NODE_FAIL".to_owned(), String::new());
+    assert_eq!(told(&lab, "a"), gone);
+    age_answers(&lab, 60);
+    beat(1);
+    assert_eq!(told(&lab, "a").0, "running", "a heartbeat says more than Slurm");
+    exec.signal(testkit::process::Signal::TERM);
+    exec.wait().code(143);
+}
+
+#[test]
 fn several_silent_launchers_cost_no_more_time_than_one() {
     let lab = lab();
     lab.write("submit", "jq -c '{run_id, job: .name}'");
