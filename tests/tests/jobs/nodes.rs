@@ -1,6 +1,7 @@
 //! Runs on several nodes: srun, or a starter on each node, in the command of a run whose one supervisor is in the batch
 //! script. The Slurm is a real one.
 
+use std::thread;
 use testkit::slurm::Cluster;
 use testkit::slurm::jobs::{end, is};
 use testkit::{Lab, wait_for};
@@ -194,10 +195,10 @@ fn ranks_that_hang_are_ended_by_the_stall_timeout() {
 
 #[test]
 fn a_node_that_is_lost_ends_the_ranks_on_the_other() {
-    for of_first_rank in [true, false] {
+    let lose = |starter: bool, of_first_rank: bool| {
         let lab = Lab::new();
         let cluster = Cluster::start(&lab.path("slurm"), "");
-        submit(&lab, &cluster, false, &[], &["--grace", "2s"]);
+        submit(&lab, &cluster, starter, &[], &["--grace", "2s"]);
         await_ranks(&lab);
         let first =
             lab.json_lines("runs/r/.run/attempts.jsonl")[0]["job"]["node"].as_str().unwrap().to_owned();
@@ -206,6 +207,12 @@ fn a_node_that_is_lost_ends_the_ranks_on_the_other() {
         wait_for("the ranks to end", || lab.alive().is_empty());
         let expected =
             if of_first_rank { is("dead", "its supervisor is gone") } else { is("stopped", "node failed") };
-        assert_eq!(end(&lab, &cluster, "r"), expected);
-    }
+        assert_eq!(end(&lab, &cluster, "r"), expected, "{starter}");
+    };
+    // Slurm takes its time to notice.
+    thread::scope(|scope| {
+        for (starter, of_first_rank) in [(false, true), (false, false), (true, true), (true, false)] {
+            scope.spawn(move || lose(starter, of_first_rank));
+        }
+    });
 }
