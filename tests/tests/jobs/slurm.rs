@@ -137,10 +137,19 @@ fn what_cannot_run_is_refused_before_anything_is_queued() {
     fs::remove_file(&input).unwrap();
     let done = cluster.cmd(&lab, "run-exec").args(["--slurm", "fed"]).run().code(3);
     done.stderr(&format!("run-exec: cannot submit '{}': there is no '{}'\n", shown("fed"), input.display()));
+    lab.write("config.json", "{}");
+    lab.cmd("run-new").args(["-n", "bare", "config.json", "--", "true", "{config}"]).run().code(0);
+    fs::remove_file(lab.path("runs/bare/config.json")).unwrap();
+    let done = cluster.cmd(&lab, "run-exec").args(["--slurm", "bare"]).run().code(3);
+    done.stderr(&format!(
+        "run-exec: cannot submit '{}': there is no '{}/config.json'\n",
+        shown("bare"),
+        shown("bare")
+    ));
     lab.new_run("fine", &["true"]);
     let done = cluster.cmd(&lab, "run-exec").args(["--slurm=-p none", "fine"]).run().code(125);
     done.stderr_has("run-exec: Slurm does not accept the job: ").stderr_has("nvalid partition");
-    for run in ["lost", "fed", "fine"] {
+    for run in ["lost", "fed", "bare", "fine"] {
         assert_eq!(lab.status(run)["status"], "created", "{run}");
         assert!(!lab.path(format!("runs/{run}/.run/launch.json")).exists());
     }
