@@ -121,7 +121,7 @@ fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> 
     let read = |commit| {
         let manifest = set.manifest(commit)?;
         let mut row = Row::new(&set.name, commit, &manifest);
-        row.fork = !history && set.is_fork(&all, commit, &manifest.head);
+        row.fork = set.is_fork(&all, commit, &manifest.head);
         Ok(row)
     };
     let mut rows: Vec<Result<Row, Error>> = wanted.into_iter().map(read).collect();

@@ -150,6 +150,16 @@ fn a_list_marks_a_newest_backup_that_leaves_another_out() {
     let rows: Vec<Value> = list(&[]).json_lines();
     assert_eq!((&rows[0]["number"], &rows[0]["fork"]), (&json!(3), &json!(true)));
 
+    // The first manifest of a killed writer came late, and a copy of the run continues it alone.
+    let late = Backup::first(&lab, "store", "late").file("a", "one\n");
+    let one = late.commit();
+    late.next(&one).head("parent", Value::Null).file("b", "mine\n").commit();
+    late.next(&one).head("writer", json!("f".repeat(32))).file("c", "theirs").commit();
+    let rows = list(&["--history", "late"]).json_lines();
+    let marks: Vec<_> = rows.iter().map(|row| (&row["number"], &row["fork"])).collect();
+    let (no, yes) = (&json!(false), &json!(true));
+    assert_eq!(marks, [(&json!(1), no), (&json!(2), yes), (&json!(2), yes)]);
+
     let straight = Backup::first(&lab, "store", "straight").file("a", "one\n");
     straight.next(&straight.commit()).file("b", "two\n").commit();
     assert_eq!(list(&["straight"]).json_lines()[0]["fork"], json!(false));
