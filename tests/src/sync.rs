@@ -4,9 +4,10 @@ use crate::Lab;
 use crate::checkpoints::torch_zip;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +16,20 @@ use std::path::{Path, PathBuf};
 pub struct StoredSet {
     /// Its directory.
     pub path: PathBuf,
+    /// The hashes of objects that stay as they are: a check after each of two hundred kills reads a gigabyte.
+    known: RefCell<HashMap<Read, Hashes>>,
 }
+
+/// What was read: an object, its inode and the time of its last change, and how much of it in parts of which size.
+type Read = (PathBuf, u64, (i64, i64), u64, Option<u64>);
+
+/// The hash of a content, and those of its parts.
+type Hashes = (String, Vec<String>);
 
 impl StoredSet {
     /// Names a set in a lab: `store/trial`.
     pub fn new(lab: &Lab, path: &str) -> Self {
-        Self { path: lab.path(path) }
+        Self { path: lab.path(path), known: RefCell::default() }
     }
 
     /// Returns the manifests by their file names, each of which must have the hash in its name.
@@ -74,19 +83,33 @@ impl StoredSet {
                 };
                 let Some(path) = path else { continue };
                 let size = entry["size"].as_u64().unwrap();
-                let mut bytes = Vec::new();
-                let file = File::open(&path).unwrap_or_else(|error| panic!("{name}: {key}: {error}"));
-                file.take(size).read_to_end(&mut bytes).unwrap();
-                assert_eq!(bytes.len() as u64, size, "{name}: {key}");
-                assert_eq!(sha256(&bytes), entry["sha256"], "{name}: {key}");
-                if let Some(part) = entry["part_size"].as_u64() {
-                    let parts: Vec<String> =
-                        bytes.chunks(usize::try_from(part).unwrap()).map(sha256).collect();
+                let part = entry["part_size"].as_u64();
+                let (hash, parts) =
+                    self.hashes(path, size, part).unwrap_or_else(|error| panic!("{name}: {key}: {error}"));
+                assert_eq!(hash, entry["sha256"], "{name}: {key}");
+                if part.is_some() {
                     assert_eq!(serde_json::to_value(parts).unwrap(), entry["parts"], "{name}: {key}");
                 }
             }
         }
         manifests.len()
+    }
+
+    /// Returns the hashes of the beginning of an object, unless it is shorter.
+    fn hashes(&self, path: PathBuf, size: u64, part: Option<u64>) -> io::Result<Hashes> {
+        let file = File::open(&path)?;
+        let found = file.metadata()?;
+        let read = (path, found.ino(), (found.ctime(), found.ctime_nsec()), size, part);
+        if let Some(known) = self.known.borrow().get(&read) {
+            return Ok(known.clone());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap());
+        file.take(size).read_to_end(&mut bytes)?;
+        assert_eq!(bytes.len() as u64, size, "{}", read.0.display());
+        let parts = part.map(|part| bytes.chunks(usize::try_from(part).unwrap()).map(sha256).collect());
+        let hashes = (sha256(&bytes), parts.unwrap_or_default());
+        self.known.borrow_mut().insert(read, hashes.clone());
+        Ok(hashes)
     }
 
     /// Checks that the newest manifest has exactly what a run has, but for the files of run-sync.
