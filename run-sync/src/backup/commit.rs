@@ -32,18 +32,18 @@ pub(crate) fn verify(
         workers::each(sent, transfers, |object| {
             let found = set.store.head(&set.key(&object.key));
             let found = found.map_err(|fault| set.failed("look at", &object.key, fault))?;
-            let is_there = found.is_some_and(|found| found.size == object.size);
+            let is_there = found.is_some_and(|found| object.may_have(found.size));
             if is_there { Ok(()) } else { Err(differs(set, &object.key, missing)) }
         })?;
     } else {
-        let mut sizes: HashMap<&str, u64> =
-            sent.iter().map(|object| (object.key.as_str(), object.size)).collect();
-        set.objects(kind, &mut |object| {
-            if sizes.get(object.key.as_str()) == Some(&object.size) {
-                sizes.remove(object.key.as_str());
+        let mut left: HashMap<&str, &Object> =
+            sent.iter().map(|object| (object.key.as_str(), object)).collect();
+        set.objects(kind, &mut |found| {
+            if left.get(found.key.as_str()).is_some_and(|object| object.may_have(found.size)) {
+                left.remove(found.key.as_str());
             }
         })?;
-        if let Some(key) = sizes.keys().min() {
+        if let Some(key) = left.keys().min() {
             return Err(differs(set, key, missing));
         }
     }
@@ -82,7 +82,7 @@ fn read_back_one(set: &Set<'_>, object: &Object) -> Result<(), Error> {
 pub(crate) fn recheck(set: &Set<'_>, earlier: &mut Earlier, transfers: usize) {
     let is_whole = |sent: &Sent| match (&sent.entry.kind, sent.entry.object()) {
         (Kind::File(file), Some(key)) => {
-            let object = Object { key, size: file.size, sha256: file.sha256 };
+            let object = Object { key, size: file.size, sha256: file.sha256, is_earlier: true };
             read_back_one(set, &object).is_ok()
         }
         _ => true,
@@ -142,7 +142,7 @@ pub(crate) fn from_before(entries: &[Entry], before: &[Sent], now: &[Object]) ->
     }
     let used = entries.iter().filter_map(Entry::object).filter_map(|key| before.remove_entry(&key));
     let objects = used.filter_map(|(key, entry)| match &entry.kind {
-        Kind::File(file) => Some(Object { key, size: file.size, sha256: file.sha256 }),
+        Kind::File(file) => Some(Object { key, size: file.size, sha256: file.sha256, is_earlier: true }),
         Kind::Dir | Kind::Link(_) => None,
     });
     objects.collect()

@@ -60,6 +60,16 @@ pub(crate) struct Object {
     /// Size of the content.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
+    /// An interrupted backup has stored it, and may have stored a longer content in its place since, which begins with
+    /// it.
+    pub(crate) is_earlier: bool,
+}
+
+impl Object {
+    /// Returns whether an object of this size can be the one that was stored.
+    pub(crate) fn may_have(&self, size: u64) -> bool {
+        size == self.size || self.is_earlier && size > self.size
+    }
 }
 
 /// Stores the files of one run.
@@ -226,7 +236,7 @@ impl<'a> Sending<'a> {
     /// Records a stored object.
     pub(super) fn note(&self, entry: &Entry, key: String, hashed: &Hashed, tag: Option<String>) {
         self.journal.sent(entry, tag);
-        let object = Object { key, size: hashed.size, sha256: hashed.sha256 };
+        let object = Object { key, size: hashed.size, sha256: hashed.sha256, is_earlier: false };
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(object);
     }
 

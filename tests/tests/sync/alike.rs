@@ -209,6 +209,33 @@ fn files_that_began_alike_grow_while_backups_are_killed() {
     }
 }
 
+#[test]
+fn an_object_that_was_stored_twice_by_killed_backups_still_holds_what_it_began_with() {
+    for large in [0, 17 << 20] {
+        let site = Site::new("s3");
+        let path = |name: &str| site.lab.path(format!("{}/{name}", site.run));
+        let stores = |request: &Request| {
+            let is_last = request.method == "POST" && request.query.contains_key("uploadId");
+            request.key.ends_with("/a") && (is_last || request.method == "PUT" && request.query.is_empty())
+        };
+        append(path("a"), noise(1, large + 100));
+        site.backup().run().code(0).stderr("");
+        fs::copy(path("a"), site.lab.path("first")).unwrap();
+        append(path("a"), "one\n");
+        // It is stored, and recorded as such.
+        let is_manifest = |request: &Request| request.method == "PUT" && request.key.contains("/.backup/0");
+        site.server.run_and_kill(is_manifest, Act::Reset, site.backup());
+        append(path("a"), "two\n");
+        // It is stored, and not recorded.
+        site.server.run_and_kill(stores, Act::Serve, site.backup());
+        fs::rename(site.lab.path("first"), path("b")).unwrap();
+        fs::write(path("a"), "another\n").unwrap();
+        site.backup().run().code(0).stderr("");
+        site.seen().check_newest_is(&site.lab.path(&site.run));
+        assert_eq!(site.seen().entry("b")["key"], "a", "{large}");
+    }
+}
+
 /// Changes files at random, by lines and names of which there are few.
 fn change(site: &Site, random: &mut Random) {
     let path = |number: u64| site.lab.path(format!("{}/file{number}", site.run));
