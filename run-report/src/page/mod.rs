@@ -25,6 +25,7 @@ const SCRIPT: &str = concat!(
     include_str!("assets/base.js"),
     include_str!("assets/scale.js"),
     include_str!("assets/curves.js"),
+    include_str!("assets/address.js"),
     include_str!("assets/chart.js"),
     include_str!("assets/hover.js"),
     include_str!("assets/sidebar.js"),

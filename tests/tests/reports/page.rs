@@ -242,6 +242,69 @@ with open(os.environ["RUN_METRICS"], "a", buffering=1) as rows:
 "#;
 
 #[test]
+fn what_is_chosen_is_in_the_address_and_still_there_when_the_page_is_loaded_again() {
+    let lab = Lab::new();
+    sweep(&lab);
+    lab.cmd("run-report").args(["--html", "page.html"]).run().code(0).stderr("");
+    let again = "window.isOld = true; location.reload()";
+    let is_again = "window.isOld === undefined && document.readyState === 'complete' && charts.length > 0";
+    let all = "[chosen.way, $('way').value, chosen.smooth, $('weight').value, chosen.logy, $('logy').checked, \
+               chosen.logx, chosen.group, $('group').value, chosen.filter, chosen.zoom, data.runs.length - shown.size, \
+               document.documentElement.classList.contains('dark')]";
+    let hash = "location.hash";
+    let hostile =
+        "location.hash = '#x=__proto__&smooth=nan&zoom=2~1&zoom=&hide=<b>&show=&group=toString&logy=7&dark='";
+    let values = browse(
+        &lab,
+        "page.html",
+        (1280, 900),
+        &json!([
+            ["wait", "charts.length > 0"],
+            ["eval", hash],
+            ["eval", all],
+            ["do", choose("way", "relative")],
+            ["do", choose("smooth", "0.6")],
+            ["do", choose("group", "lr")],
+            ["do", "$('filter').value = 'loss'; $('filter').dispatchEvent(new Event('input'))"],
+            ["do", "zoom([0.001, 1000])"],
+            ["click", "#logy"],
+            ["click", "#dark"],
+            ["do", "shown.delete(1); listRuns(); redraw()"],
+            ["wait", "location.hash.includes('hide=')"],
+            ["eval", all],
+            ["do", again],
+            ["wait", is_again],
+            ["eval", all],
+            ["eval", "$('reset').hidden"],
+            ["do", format!("{hostile}; {again}")],
+            ["wait", is_again],
+            ["eval", all],
+            ["wait", "location.hash === '#dark=0'"],
+        ]),
+    );
+    assert_eq!(values[0], json!(""));
+    let usual = &values[1];
+    assert_eq!([&usual[9], &usual[10], &usual[11]], [&json!(""), &Value::Null, &json!(0)]);
+    let chosen = json!([
+        "relative",
+        "relative",
+        0.6,
+        "0.60",
+        true,
+        true,
+        false,
+        "lr",
+        "lr",
+        "loss",
+        [0.001, 1000],
+        1,
+        true
+    ]);
+    assert_eq!((&values[2], &values[3]), (&chosen, &chosen));
+    assert_eq!((&values[4], &values[5]), (&json!(false), usual));
+}
+
+#[test]
 fn the_timeline_and_the_receipt_are_those_of_goodput() {
     let lab = Lab::new();
     lab.write("train.py", TRAINER);

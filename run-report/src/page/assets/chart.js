@@ -324,6 +324,7 @@ function redraw() {
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;
+    remember();
     const wanted = chosen.filter.toLowerCase();
     for (const chart of charts) {
       chart.element.hidden = !chart.metric.name.toLowerCase().includes(wanted);

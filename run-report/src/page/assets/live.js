@@ -66,7 +66,7 @@ function takeRuns({ changed: told = [], gone: left = [] }) {
     const run = byId.get(light.id);
     if (run) { Object.assign(run, light); continue; }
     data.runs.push(prepare(light));
-    if (light.active) shown.add(data.runs.length - 1);
+    if (light.active) for (const numbers of [shown, initial.shown]) numbers.add(data.runs.length - 1);
   }
   for (const id of gone) {
     const number = data.runs.findIndex((one) => one.id === id);

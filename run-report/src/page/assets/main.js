@@ -71,13 +71,14 @@ function setDark(on) {
 function startControls() {
   const has = (way) => data.live || data.runs.some((run) => run.axes.some((axis) => (way === "step" ? axis.step : way === "epoch" ? axis.epoch : axis.t)));
   const ways = Object.keys(WAYS).filter(has);
-  if (!ways.includes(chosen.way)) chosen.way = ways[0] ?? "step";
+  for (const of of [chosen, initial.chosen]) if (!ways.includes(of.way)) of.way = ways[0] ?? "step";
   $("way").append(...ways.map((way) => make("option", WAYS[way].name, { value: way })));
   $("way").value = chosen.way;
   $("way").addEventListener("change", (event) => { chosen.way = event.target.value; zoom(null); });
-  $("logx").checked = chosen.logx;
-  $("logy").checked = chosen.logy;
-  for (const id of ["logx", "logy", "trim"]) $(id).addEventListener("change", (event) => { chosen[id] = event.target.checked; redraw(); });
+  for (const id of SWITCHES) {
+    $(id).checked = chosen[id];
+    $(id).addEventListener("change", (event) => { chosen[id] = event.target.checked; redraw(); });
+  }
   const weigh = () => {
     chosen.smooth = Number($("smooth").value);
     $("weight").textContent = chosen.smooth === 0 ? "off" : chosen.smooth.toFixed(2);
@@ -86,11 +87,13 @@ function startControls() {
   $("smooth").value = String(chosen.smooth);
   $("smooth").addEventListener("input", weigh);
   weigh();
+  $("filter").value = chosen.filter;
   $("filter").addEventListener("input", (event) => { chosen.filter = event.target.value; redraw(); });
+  $("reset").hidden = chosen.zoom === null;
   $("reset").addEventListener("click", () => zoom(null));
   $("wide").addEventListener("change", fillTable);
   $("local").addEventListener("change", (event) => { timeline.isLocal = event.target.checked; fillTimeline(); drawTimeline(); });
-  $("dark").addEventListener("click", () => setDark($("dark").getAttribute("aria-pressed") !== "true"));
+  $("dark").addEventListener("click", () => { isDark = $("dark").getAttribute("aria-pressed") !== "true"; setDark(isDark); });
   window.addEventListener("resize", () => { redraw(); drawTimeline(); });
 }
 
@@ -105,6 +108,7 @@ function fillHead(metrics) {
 }
 
 function start() {
+  recall();
   fillHead(fillCharts());
   startSidebar();
   startControls();
@@ -113,7 +117,7 @@ function start() {
   fillTable();
   fillSettings();
   fillLogs();
-  setDark(window.matchMedia("(prefers-color-scheme: dark)").matches);
+  setDark(isDark ?? window.matchMedia("(prefers-color-scheme: dark)").matches);
   startLive();
 }
 
