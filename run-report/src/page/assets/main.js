@@ -95,6 +95,8 @@ function startControls() {
   $("local").addEventListener("change", (event) => { timeline.isLocal = event.target.checked; fillTimeline(); drawTimeline(); });
   $("dark").addEventListener("click", () => { isDark = $("dark").getAttribute("aria-pressed") !== "true"; setDark(isDark); });
   window.addEventListener("resize", () => { redraw(); drawTimeline(); });
+  let room = 0; // the list of runs can be made wider
+  new ResizeObserver(([{ contentRect: { width } }]) => { if (width !== room) redraw(); room = width; }).observe($("plots"));
 }
 
 /** Writes how many runs and metrics there are. */
