@@ -37,8 +37,8 @@ const KEPT: usize = 64;
 /// Maximum number of runs that are known to have gone.
 const GONE: usize = 10_000;
 
-/// How long a page waits for the metrics of all runs; those that come later are sent to it.
-const FILLING: Duration = Duration::from_millis(50);
+/// How long a page of few runs waits for the metrics of all; those that come later are sent to it.
+const FILLING: Duration = Duration::from_millis(100);
 
 /// How old the first look at all runs may be for the first page; pages that follow runs are no newer.
 const FRESH: Duration = Duration::from_secs(1);
@@ -153,10 +153,10 @@ impl<'a> World<'a> {
 
     /// Reads the metrics of the runs that [`Self::begin`] has found, the last ones first.
     pub(super) fn fill(&self) {
-        let found: Vec<(RunDir, Stamp)> = {
+        let found: Vec<(RunDir, Option<Stamp>)> = {
             let state = self.state();
             let known = state.runs.values().rev().filter(|known| known.depth == Depth::Record);
-            known.map(|known| (known.run.seen.run.clone(), known.stamp.clone())).collect()
+            known.map(|known| (known.run.seen.run.clone(), Some(known.stamp.clone()))).collect()
         };
         let gone = self.read(found, Depth::Metrics);
         self.forget(&gone);
@@ -184,16 +184,21 @@ impl<'a> World<'a> {
     fn look_for(&self, depth: Depth, say: &mut dyn FnMut(Error)) -> Result<(), Error> {
         let opened = open(self.selection)?.into_iter();
         let opened: Vec<RunDir> = opened.filter_map(|run| run.map_err(&mut *say).ok()).collect();
-        let mut changed: Vec<(RunDir, Stamp)> = Vec::new();
+        let mut changed: Vec<(RunDir, Option<Stamp>)> = Vec::new();
         let mut gone: Vec<PathBuf>;
         {
             let state = self.state();
             let mut found = HashSet::new();
             for run in opened {
                 let path = run.absolute();
-                let stamp = stamp(&run);
-                if state.runs.get(&path).is_none_or(|known| known.stamp != stamp) {
-                    changed.push((run, stamp));
+                match state.runs.get(&path) {
+                    None => changed.push((run, None)),
+                    Some(known) => {
+                        let stamp = stamp(&run);
+                        if known.stamp != stamp {
+                            changed.push((run, Some(stamp)));
+                        }
+                    }
                 }
                 found.insert(path);
             }
@@ -206,23 +211,24 @@ impl<'a> World<'a> {
 
     /// Looks at the runs that are running; others change less often, and are seen by a scan.
     pub(super) fn look(&self) {
-        let active: Vec<(RunDir, Stamp)> = {
+        let active: Vec<(RunDir, Option<Stamp>)> = {
             let state = self.state();
             let active = state.runs.values().filter(|known| known.run.seen.status() == Status::Running);
-            active.map(|known| (known.run.seen.run.clone(), stamp(&known.run.seen.run))).collect()
+            active.map(|known| (known.run.seen.run.clone(), Some(stamp(&known.run.seen.run)))).collect()
         };
         // A run without a change may have died.
         self.read(active, Depth::Metrics);
     }
 
-    /// Reads runs, and tells the clients what has changed. Returns those that cannot be read any more, or have lost
-    /// a tag.
-    fn read(&self, runs: Vec<(RunDir, Stamp)>, depth: Depth) -> Vec<PathBuf> {
+    /// Reads runs, whose stamps may have been taken before, and tells the clients what has changed. Returns those that
+    /// cannot be read any more, or have lost a tag.
+    fn read(&self, runs: Vec<(RunDir, Option<Stamp>)>, depth: Depth) -> Vec<PathBuf> {
         let observer = Observer::of_many(None);
         let observer = if depth == Depth::Record { observer } else { observer.with_figures(figures) };
         let finder = Finder::new(self.selection.eval_dir);
-        let read = |(run, stamp): (RunDir, Stamp)| {
+        let read = |(run, taken): (RunDir, Option<Stamp>)| {
             let begun = Instant::now();
+            let stamp = taken.unwrap_or_else(|| stamp(&run));
             let read = Run::read(&run, name_of(&run, &self.above), &observer, &finder).ok();
             // A run may have lost a tag.
             let read = read.filter(|run| self.selection.tags.iter().all(|tag| run.meta.tags.contains(tag)));
@@ -336,7 +342,9 @@ impl<'a> World<'a> {
 
     /// Returns the data of the page: all runs, without their details.
     pub(super) fn page(&self) -> String {
-        let waited = self.filled.wait_timeout_while(self.state(), FILLING, |state| !state.is_filled);
+        let state = self.state();
+        let patience = if state.runs.len() <= TOGETHER { FILLING } else { Duration::ZERO };
+        let waited = self.filled.wait_timeout_while(state, patience, |state| !state.is_filled);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let runs: Vec<&Value> = state.runs.values().map(|known| &known.light).collect();
         let live = json!({"server": self.server, "clock": state.clock});
