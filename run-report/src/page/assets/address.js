@@ -6,7 +6,7 @@ const LONGEST = 4000; // most characters of a fragment; which of very many runs 
 const initial = { chosen: { ...chosen }, shown: new Set(shown) }; // what a page without a fragment shows
 let isDark = null; // as the user has chosen; null follows the system
 
-/** Takes over what the address tells; what it tells of another page is passed over. */
+/** Takes over what the address tells, as far as it fits this page. */
 function recall() {
   const said = new URLSearchParams(location.hash.slice(1)), numberOf = (name) => data.runs.findIndex((run) => run.run === name);
   if (Object.hasOwn(WAYS, said.get("x"))) chosen.way = said.get("x");
