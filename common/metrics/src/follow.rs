@@ -90,6 +90,8 @@ pub struct Follower {
     /// The trainer's records beside checkpoints, and its document about the present.
     saved: Aside,
     present: Aside,
+    /// The table of earlier attempts, which the program may start over.
+    table: Option<PathBuf>,
     /// Files that existed before the attempt began.
     old: HashMap<PathBuf, Stamp>,
     /// Files whose change is a sign of life.
@@ -109,6 +111,7 @@ impl Follower {
             next_search: None,
             saved: Aside::default(),
             present: Aside::default(),
+            table: None,
             old: HashMap::new(),
             watched: HashMap::new(),
             nothing: Figures::for_record(),
@@ -120,6 +123,9 @@ impl Follower {
     pub fn begin(&mut self) {
         if self.wanted.with_trainer {
             let found = candidates(&self.layout, true);
+            let first = self.wanted.chosen.first().map(|name| self.layout.root().join(name));
+            let at = chosen(&found, &self.wanted.chosen, self.layout.root());
+            self.table = first.filter(|_| at.is_some_and(|at| found[at].0 == Rank::Left));
             let paths = found.iter().flat_map(|(_, source)| source.paths());
             self.old = paths.filter_map(|path| Some((path.to_owned(), Stamp::at(path)?))).collect();
         }
@@ -277,14 +283,13 @@ impl Follower {
             return;
         }
         let root = self.layout.root();
-        let earlier = self.wanted.chosen.first().map(|name| root.join(name));
         let awaited = match &self.followed {
-            Some((Rank::Left, growing)) => growing.source().paths().next().map(Path::to_owned),
-            _ => earlier.filter(|path| *path != self.layout.metrics()), // which needs no search
+            Some((Rank::Left, growing)) => growing.source().paths().next(),
+            _ => self.table.as_deref(),
         };
         let has =
             |path: &Path| candidates.iter().any(|(_, source)| source.paths().any(|other| other == path));
-        if !has_ended && awaited.is_some_and(|path| path.exists() && !has(&path)) {
+        if !has_ended && awaited.is_some_and(|path| path.exists() && !has(path)) {
             return; // the program starts its table over
         }
         let of = |names: &[String]| chosen(&candidates, names, root);
@@ -506,6 +511,28 @@ mod tests {
                 (vec!["progress.csv".to_owned()], 1.into())
             );
         }
+    }
+
+    #[test]
+    fn a_later_attempt_goes_on_to_the_state_of_a_newer_checkpoint() {
+        let files = Files::new();
+        let state = |step: u32| {
+            let directory = files.layout.root().join(format!("checkpoint-{step}"));
+            fs::create_dir(&directory).unwrap();
+            let row =
+                format!("{{\"global_step\": {step}, \"log_history\": [{{\"step\": {step}, \"loss\": 1}}]}}");
+            fs::write(directory.join("trainer_state.json"), row).unwrap();
+        };
+        state(20);
+        let mut follower = files.follow(Some(0));
+        follower.wanted.chosen = vec!["checkpoint-20/trainer_state.json".to_owned()];
+        follower.begin();
+        follower.poll().unwrap();
+        assert_eq!(follower.names(), ["checkpoint-20/trainer_state.json"]);
+        state(40);
+        follower.search();
+        follower.poll().unwrap();
+        assert_eq!(follower.names(), ["checkpoint-40/trainer_state.json"]);
     }
 
     proptest! {

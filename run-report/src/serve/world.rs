@@ -166,12 +166,8 @@ impl<'a> World<'a> {
 
     /// Looks for runs before a page is made, unless that was just done, or is done all the time.
     pub(super) fn refresh(&self) {
-        let is_fresh = {
-            let state = &mut *self.state();
-            let is_first = state.begun.take().is_some_and(|time| time.elapsed() < FRESH);
-            is_first || !state.clients.is_empty()
-        };
-        if !is_fresh {
+        let is_first = self.state().begun.take().is_some_and(|time| time.elapsed() < FRESH);
+        if !is_first && !self.is_followed() {
             self.scan();
         }
     }

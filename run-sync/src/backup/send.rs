@@ -60,8 +60,7 @@ pub(crate) struct Object {
     /// Size of the content.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
-    /// An interrupted backup has stored it, and may have stored a longer content in its place since, which begins with
-    /// it.
+    /// Whether an interrupted backup has stored it. A longer content that begins with it may have taken its place since.
     pub(crate) is_earlier: bool,
 }
 

@@ -226,10 +226,10 @@ pub(super) fn truncate(file: &File, size: u64) -> io::Result<()> {
 }
 
 /// Has the kernel begin to write a range to the disk while others are read and hashed, so that [`Store::sync`] waits for
-/// less. The advice that a range is not needed any more does that (`posix_fadvise(2)`).
+/// less: `POSIX_FADV_DONTNEED` starts that.
 fn write_back(file: &File, start: u64, length: usize) {
     if let (Ok(start), Ok(length)) = (start.try_into(), length.try_into()) {
-        let _ = posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED); // an advice: without it all is right, and later
+        let _ = posix_fadvise(file, start, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED); // without it, all takes longer
     }
 }
 

@@ -84,6 +84,8 @@ function startControls() {
     $("weight").textContent = chosen.smooth === 0 ? "off" : chosen.smooth.toFixed(2);
     redraw();
   };
+  $("smooth").value = String(initial.chosen.smooth);
+  initial.chosen.smooth = Number($("smooth").value); // in steps of the slider
   $("smooth").value = String(chosen.smooth);
   $("smooth").addEventListener("input", weigh);
   weigh();
