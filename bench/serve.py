@@ -126,8 +126,11 @@ def follow(url, page, stop):
 
     threading.Thread(target=events, daemon=True).start()
     while not stop.wait(2):
-        for number in active:
-            fetch(f"{url}run?id={number}")
+        try:
+            for number in active:
+                fetch(f"{url}run?id={number}")
+        except OSError:
+            return  # the server has ended
 
 
 def is_whole(peer, page):
