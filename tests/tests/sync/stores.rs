@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testkit::stores::{Act, BUCKET, KEY, SECRET, Scripted, Seaweed, Server};
 use testkit::{Lab, wait_for};
@@ -172,6 +173,27 @@ fn a_store_that_is_not_there_is_given_up() {
     let why = "http://127.0.0.1:1 does not answer: Connection refused";
     let hint = "try the same command again: backups and restores continue where they stopped";
     done.stderr(&format!("run-sync: cannot use s3://{BUCKET}/x: {why}\nrun-sync: {hint}\n"));
+}
+
+#[test]
+fn a_store_that_goes_in_the_middle_is_given_up_once() {
+    let lab = Lab::new();
+    let has_gone = AtomicBool::new(false);
+    // It answers until the writers race.
+    let server = Scripted::with(move |request| {
+        let begins = request.headers.contains_key("if-none-match");
+        if has_gone.fetch_or(begins, Ordering::Relaxed) || begins { Act::Reset } else { Act::Serve }
+    });
+    let command = lab.cmd("run-sync").args(["probe", &format!("s3://{BUCKET}/x")]);
+    let said = server.reached_by(command.env("RUN_SYNC_TIMEOUT", "1")).run().code(5).err();
+    assert!(said.contains("cannot probe"), "{said}");
+    // The writers try again until their time is over; what follows is tried once.
+    let requests = server.requests();
+    let count = |method: &str| {
+        requests.iter().filter(|request| request.method == method && request.key.contains("/probe/")).count()
+    };
+    assert!(count("PUT") > 64, "{}", count("PUT"));
+    assert_eq!((count("GET"), count("DELETE")), (1, 1));
 }
 
 #[test]

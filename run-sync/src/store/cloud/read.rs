@@ -23,7 +23,10 @@ pub(super) fn read(
     loop {
         let before = at;
         match read_on(http, &mut at, range.end, ask, sink) {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                retry.passed();
+                return Ok(());
+            }
             Err(failure) => {
                 if at > before {
                     attempts.progressed();

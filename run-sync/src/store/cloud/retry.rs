@@ -33,7 +33,8 @@ pub(super) struct Retry {
     silent: OnceLock<Instant>,
     /// The silence of the store was reported.
     noted: AtomicBool,
-    /// The store has never answered, and was given up: each further request is tried once.
+    /// A request ran out of time, and none has passed since: each further one is tried once, so that whoever makes many
+    /// requests to a store that has gone waits once.
     given_up: AtomicBool,
 }
 
@@ -49,6 +50,11 @@ impl Retry {
         self.answered.store(true, Ordering::Relaxed);
     }
 
+    /// Records that a request has passed: the store works.
+    pub(super) fn passed(&self) {
+        self.given_up.store(false, Ordering::Relaxed);
+    }
+
     /// Starts a request.
     pub(super) fn begin(&self) -> Attempts<'_> {
         Attempts { retry: self, first: None, pause: FIRST, strange: 0 }
@@ -60,7 +66,10 @@ impl Retry {
         let mut attempts = self.begin();
         loop {
             match request() {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.passed();
+                    return Ok(done);
+                }
                 Err(failure) => attempts.failed(failure)?,
             }
         }
@@ -78,12 +87,14 @@ pub(super) struct Attempts<'a> {
 impl Attempts<'_> {
     /// Records that something arrived, so that the next failure counts as the first.
     pub(super) fn progressed(&mut self) {
+        self.retry.passed();
         *self = self.retry.begin();
     }
 
     /// Waits for the next attempt, or returns the failure if there should be none.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         if !failure.may_pass() {
+            self.retry.passed(); // an answer, too
             return Err(failure);
         }
         self.strange += u32::from(matches!(failure, Failure::Malformed(_)));
@@ -104,7 +115,7 @@ impl Attempts<'_> {
         // A random share of the pause, so that clients that failed together do not return together.
         let share = RandomState::new().hash_one(Instant::now()) & 0xffff;
         let pause = self.pause.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 65536.0).max(asked);
-        let is_given_up = !has_answered && self.retry.given_up.load(Ordering::Relaxed);
+        let is_given_up = self.retry.given_up.load(Ordering::Relaxed);
         let is_over = is_given_up || first.elapsed().saturating_add(pause) >= within;
         let failure = match failure {
             Failure::Transport(why) if !has_answered => {
@@ -117,7 +128,7 @@ impl Attempts<'_> {
             failure => failure,
         };
         if is_over {
-            self.retry.given_up.store(!has_answered, Ordering::Relaxed);
+            self.retry.given_up.store(true, Ordering::Relaxed);
             return Err(failure);
         }
         sleep(pause);
@@ -181,5 +192,30 @@ mod tests {
             counts.push(count);
         }
         assert!(counts[0] > 1 && counts[1..] == [1, 1], "{counts:?}");
+    }
+
+    #[test]
+    fn requests_to_a_store_that_has_gone_are_tried_once_until_one_passes() {
+        let retry = Retry::new(Duration::from_millis(300), "https://store".to_owned());
+        retry.answered();
+        let request = |outcome: fn() -> Result<(), Failure>| {
+            let mut count = 0;
+            let done = retry.run(|| {
+                count += 1;
+                outcome()
+            });
+            (count, done.is_ok())
+        };
+        let cut = || Err(Failure::Transport("the connection was cut".to_owned()));
+        fn answer(status: u16) -> Result<(), Failure> {
+            Err(Failure::Answer(Box::new(Answer { status, ..Answer::default() })))
+        }
+        let passing: [fn() -> Result<(), Failure>; 2] = [|| Ok(()), || answer(404)];
+        for passes in passing {
+            assert!(request(cut).0 > 1, "it is tried again");
+            assert_eq!((request(cut), request(|| answer(503))), ((1, false), (1, false)));
+            assert_eq!(request(passes).0, 1);
+        }
+        assert!(request(cut).0 > 1, "it is tried again");
     }
 }
