@@ -73,7 +73,11 @@ impl Picture<'_> {
 
     /// Returns the shown runs, in the order of the list.
     pub(crate) fn shown<'a>(&self, watched: &'a Watched) -> Vec<&'a Observed> {
-        watched.observed().filter(|run| self.scope.wants(run)).collect()
+        watched.observed().filter(|run| self.wants(run)).collect()
+    }
+
+    fn wants(&self, run: &Observed) -> bool {
+        if self.keys.all { self.scope.may_show(run) } else { self.scope.wants(run) }
     }
 
     fn several(&mut self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
@@ -81,7 +85,7 @@ impl Picture<'_> {
         let mut known = std::mem::take(&mut self.fresh);
         let (until, among) = (Instant::now() + LOOK, u32::try_from(known.len()).unwrap_or(u32::MAX));
         let mut row = |run: &Observed| {
-            if !self.scope.wants(run) {
+            if !self.wants(run) {
                 return RunRow::counted(run, self.scope);
             }
             // Running runs are the last that there is no room for.
@@ -96,7 +100,12 @@ impl Picture<'_> {
             self.fresh.insert(root.to_owned(), fresh);
             RunRow::shown(&run, self.scope, self.columns)
         };
-        let all: Vec<RunRow> = watched.observed().map(&mut row).collect();
+        let mut all: Vec<RunRow> = watched.observed().map(&mut row).collect();
+        let is_chosen = |run: &Observed| self.keys.chosen.as_deref() == Some(run.run.layout().root());
+        let chosen = watched.observed().position(is_chosen).filter(|&place| all[place].is_shown());
+        if let Some(place) = chosen {
+            all[place].choose();
+        }
         let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
         let mut lines = vec![fit(&head, columns)];
         let wanted = all.iter().filter(|row| row.is_shown()).count();
@@ -104,7 +113,10 @@ impl Picture<'_> {
         let mut hidden = wanted.saturating_sub(room);
         let drawn = loop {
             let mut kept = all.clone();
-            leave_out(&mut kept, hidden);
+            match chosen {
+                Some(place) => leave_out_around(&mut kept, hidden, place),
+                None => leave_out(&mut kept, hidden),
+            }
             let drawn = table(kept).lines(self.colour, columns);
             let over = drawn.len().saturating_sub(room);
             if over == 0 || hidden == wanted {
@@ -191,6 +203,16 @@ fn log(run: &Observed, columns: usize, height: usize) -> Vec<String> {
     let Some((name, lines)) = detail::last_log(run, height.saturating_sub(1)) else { return Vec::new() };
     let head = fit(&format!("{name}:"), columns);
     std::iter::once(head).chain(lines.iter().map(|line| fit(line, columns))).collect()
+}
+
+/// Leaves out this number of rows: those before and after the ones around the chosen run.
+fn leave_out_around(rows: &mut [RunRow], count: usize, chosen: usize) {
+    let before = rows[..chosen].iter().filter(|row| row.is_shown()).count();
+    let shown = rows.iter().filter(|row| row.is_shown()).count();
+    let kept = shown.saturating_sub(count).max(1);
+    let first = before.saturating_sub(kept / 2).min(shown - kept);
+    let outside = rows.iter_mut().filter(|row| row.is_shown()).enumerate();
+    outside.filter(|(place, _)| !(first..first + kept).contains(place)).for_each(|(_, row)| row.hide());
 }
 
 /// Leaves out this number of rows: ended runs first, from the end of the list.

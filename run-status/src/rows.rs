@@ -38,6 +38,13 @@ impl RunRow {
         self.cells.is_some()
     }
 
+    /// Marks the run as the chosen one.
+    pub(crate) fn choose(&mut self) {
+        if let Some((_, tint)) = self.cells.as_mut().and_then(|cells| cells.first_mut()) {
+            *tint = Tint::Chosen;
+        }
+    }
+
     /// Hides the run, which is then only counted.
     pub(crate) fn hide(&mut self) {
         self.cells = None;

@@ -130,23 +130,30 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Returns whether runs that need no attention are left out.
+    pub(crate) fn leaves_out(&self) -> bool {
+        !self.all && !self.is_named() && !self.has_since() && !self.is_filtered()
+    }
+
     /// Returns whether to show a run: any named run, else the runs that need attention.
     pub(crate) fn wants(&self, run: &Observed) -> bool {
-        if !self.has_changed(run) {
+        if !self.may_show(run) {
             return false;
         }
-        if self.is_filtered() {
-            return (self.statuses.is_empty() || self.statuses.contains(&run.status())) && self.has_tags(run);
-        }
         let lately = || run.end_time().is_some_and(|end| Timestamp::now().seconds_since(end) < FAILED_SHOWN);
-        self.all
-            || self.is_named()
-            || self.has_since()
+        !self.leaves_out()
             || match run.status() {
                 Status::Created | Status::Queued | Status::Running | Status::Dead | Status::Stale => true,
                 Status::Failed => lately(),
                 Status::Completed | Status::Stopped => false,
             }
+    }
+
+    /// Returns whether a run would be shown if none were left out.
+    pub(crate) fn may_show(&self, run: &Observed) -> bool {
+        self.has_changed(run)
+            && (self.statuses.is_empty() || self.statuses.contains(&run.status()))
+            && self.has_tags(run)
     }
 
     /// Returns the batch of a run, relative to the runs directory; `None` if runs were named.

@@ -31,7 +31,7 @@ pub(crate) fn run(
     let watched = Watched::new(scope, observer);
     match format {
         Format::Table { columns } if io::stdout().is_terminal() => {
-            let keys = Keys::new(one);
+            let keys = Keys::new(one, scope.leaves_out());
             let picture = Picture { scope, columns, colour: out.has_colour(), keys, fresh: HashMap::new() };
             on_terminal(watched, picture, period, out)
         }

@@ -7,6 +7,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use rustix::termios::tcgetwinsize;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::low_level::emulate_default_handler;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -22,7 +23,32 @@ pub struct Screen {
     signals: Signals,
     /// The original settings of the keyboard, if they were changed.
     keyboard: Option<Termios>,
+    /// Keys that were pressed together, and not reported yet.
+    pressed: VecDeque<Woken>,
     shown: Vec<String>,
+}
+
+/// A key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A lower-case letter.
+    Letter(char),
+    /// An arrow.
+    Up,
+    /// An arrow.
+    Down,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// To the first.
+    Home,
+    /// To the last.
+    End,
+    /// Enter.
+    Enter,
+    /// Escape, backspace or the left arrow.
+    Back,
 }
 
 /// What ended a pause.
@@ -32,8 +58,8 @@ pub enum Woken {
     Time,
     /// The terminal was resized, or has come back to the foreground.
     Redraw,
-    /// The user pressed another key, a lower-case letter.
-    Key(char),
+    /// The user pressed another key.
+    Key(Key),
     /// The user quit.
     Quit,
 }
@@ -42,7 +68,7 @@ impl Screen {
     /// Takes over the terminal.
     pub fn enter() -> io::Result<Self> {
         let signals = Signals::catch(&[SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGCONT, SIGWINCH])?;
-        let mut screen = Self { signals, keyboard: None, shown: Vec::new() };
+        let mut screen = Self { signals, keyboard: None, pressed: VecDeque::new(), shown: Vec::new() };
         screen.take()?;
         Ok(screen)
     }
@@ -102,6 +128,9 @@ impl Screen {
     /// the terminal and then has its usual effect, except SIGINT.
     pub fn pause(&mut self, until: Instant) -> io::Result<Woken> {
         loop {
+            if let Some(woken) = self.pressed.pop_front() {
+                return Ok(woken);
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Woken::Time);
@@ -145,18 +174,52 @@ impl Screen {
                 }
             }
             if has_key {
-                let mut keys = [0; 64];
-                match io::stdin().read(&mut keys) {
+                let mut bytes = [0; 64];
+                match io::stdin().read(&mut bytes) {
                     Ok(0) | Err(_) => return Ok(Woken::Quit), // the terminal is gone
-                    Ok(count) if keys[..count].iter().any(|key| matches!(key, b'q' | b'Q' | 3 | 4)) => {
-                        return Ok(Woken::Quit);
-                    }
-                    Ok(_) if keys[0].is_ascii_lowercase() => return Ok(Woken::Key(keys[0].into())),
-                    Ok(_) => {} // such as an arrow
+                    Ok(count) => self.pressed.extend(keys(&bytes[..count])),
                 }
             }
         }
     }
+}
+
+/// Returns the keys behind bytes of a keyboard, with the sequences of xterm and of the Linux console.
+fn keys(bytes: &[u8]) -> Vec<Woken> {
+    let (mut rest, mut found) = (bytes, Vec::new());
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        let key = match first {
+            b'q' | b'Q' | 3 | 4 => {
+                found.push(Woken::Quit);
+                continue;
+            }
+            b'\r' | b'\n' => Key::Enter,
+            8 | 0x7f => Key::Back,
+            0x1b => match after {
+                [b'[' | b'O', sequence @ ..] => {
+                    let end = sequence.iter().position(|byte| (0x40..0x7f).contains(byte));
+                    let (sequence, after) = sequence.split_at(end.map_or(sequence.len(), |end| end + 1));
+                    rest = after;
+                    match sequence {
+                        b"A" => Key::Up,
+                        b"B" => Key::Down,
+                        b"D" => Key::Back,
+                        b"H" | b"1~" | b"7~" => Key::Home,
+                        b"F" | b"4~" | b"8~" => Key::End,
+                        b"5~" => Key::PageUp,
+                        b"6~" => Key::PageDown,
+                        _ => continue,
+                    }
+                }
+                _ => Key::Back,
+            },
+            b'a'..=b'z' => Key::Letter(first.into()),
+            _ => continue,
+        };
+        found.push(Woken::Key(key));
+    }
+    found
 }
 
 /// Returns the width of the terminal on stdout, if stdout is a terminal.
@@ -179,4 +242,31 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(bytes)?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_apart_also_those_that_come_together() {
+        let keys_of = |bytes: &[u8]| -> Vec<Key> {
+            let key = |woken| match woken {
+                Woken::Key(key) => key,
+                _ => panic!("{woken:?} of {bytes:?}"),
+            };
+            keys(bytes).into_iter().map(key).collect()
+        };
+        assert_eq!(
+            keys_of(b"n\x1b[B\x1bOA\x1b[6~\r"),
+            [Key::Letter('n'), Key::Down, Key::Up, Key::PageDown, Key::Enter]
+        );
+        assert_eq!(keys_of(b"\x1b[1~\x1b[F\x7f"), [Key::Home, Key::End, Key::Back]);
+        assert_eq!(keys_of(b"\x1b"), [Key::Back]);
+        // What is not known is left out whole, letters of its sequence, too.
+        assert_eq!(keys_of(b"\x1b[1;5q\x1b[200~A1\xc3\xa4j\x1b["), [Key::Letter('j')]);
+        for quit in [&b"q"[..], b"Q", b"\x03", b"\x04"] {
+            assert_eq!(keys(quit), [Woken::Quit]);
+        }
+    }
 }

@@ -24,6 +24,8 @@ pub enum Tint {
     Bad,
     /// Less important.
     Dim,
+    /// Chosen: in reverse, also where colours are off.
+    Chosen,
 }
 
 impl From<Status> for Tint {
@@ -163,7 +165,11 @@ pub(super) fn lines<T: AsRef<str>>(
                 line.extend(std::iter::repeat_n(' ', owed));
                 let text = if needs <= left { Cow::Borrowed(cell) } else { Cow::Owned(fit(cell, left)) };
                 left -= needs.min(left);
-                push_tinted(&text, if colour { *tint } else { Tint::None }, &mut line);
+                push_tinted(
+                    &text,
+                    if colour || *tint == Tint::Chosen { *tint } else { Tint::None },
+                    &mut line,
+                );
                 owed = 0;
             }
             owed += after + 2;
@@ -193,6 +199,7 @@ fn push_tinted(text: &str, tint: Tint, into: &mut String) {
         Tint::Doubt => "33",
         Tint::Bad => "31",
         Tint::Dim => "2",
+        Tint::Chosen => "7",
     };
     for part in ["\u{1b}[", code, "m", text, "\u{1b}[0m"] {
         into.push_str(part);

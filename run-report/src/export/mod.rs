@@ -118,7 +118,7 @@ fn mood(status: Status) -> &'static str {
         Tint::Live | Tint::Good => "good",
         Tint::Doubt => "doubt",
         Tint::Bad => "bad",
-        Tint::None | Tint::Dim => "",
+        Tint::None | Tint::Dim | Tint::Chosen => "",
     }
 }
 

@@ -536,3 +536,88 @@ fn the_line_of_progress_has_a_total_when_a_pipe_names_the_runs() {
     lab.write("go-e", "");
     terminal.await_text("ended 0");
 }
+
+/// Returns the chosen run of a list, which is shown in reverse.
+fn chosen(terminal: &Terminal) -> Option<String> {
+    let shown = terminal.tmux(&["capture-pane", "-p", "-e"]);
+    let (_, after) = shown.split_once("\u{1b}[7m")?;
+    Some(after.split('\u{1b}').next()?.trim().to_owned())
+}
+
+fn await_chosen(terminal: &Terminal, name: &str) {
+    wait_for(&format!("'{name}' to be chosen"), || chosen(terminal).as_deref() == Some(name));
+}
+
+#[test]
+fn a_run_of_the_list_is_chosen_with_the_arrows_and_stays_in_sight() {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..40).map(|number| format!("r{number:02}")).collect();
+    create(&lab, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let terminal = Terminal::open(&lab, 80, 24);
+    terminal.keys(&["clear; NO_COLOR=1 run-status --watch=0.2", "Enter"]);
+    let shown = terminal.await_text("↑ ↓ choose   a all runs   n details   q quit");
+    assert!(shown.contains("r19") && !shown.contains("r20") && shown.contains("and 20 more"), "{shown}");
+    assert_eq!(chosen(&terminal), None);
+    terminal.keys(&["Down"]);
+    await_chosen(&terminal, "r00");
+    // Keys that come together count each.
+    terminal.keys(&["Down", "j", "Down", "Up", "k", "Down"]);
+    await_chosen(&terminal, "r02");
+    for (key, name) in
+        [("End", "r39"), ("Down", "r39"), ("PPage", "r29"), ("PPage", "r19"), ("Home", "r00"), ("Up", "r00")]
+    {
+        terminal.keys(&[key]);
+        await_chosen(&terminal, name);
+    }
+    terminal.keys(&["NPage", "NPage"]);
+    await_chosen(&terminal, "r20");
+    let shown = terminal.text();
+    assert!(["r10", "r29"].iter().all(|name| shown.contains(name)) && !shown.contains("r09"), "{shown}");
+    // Its details, those of its neighbours, and the list again, where the last one is chosen.
+    terminal.keys(&["Enter"]);
+    wait_for("its details", || has_fact(&terminal.text(), "run:", "r20"));
+    terminal.keys(&["p", "Up", "n"]);
+    wait_for("its neighbour", || has_fact(&terminal.text(), "run:", "r19"));
+    terminal.await_text("Enter list   p previous   n next run   l log   s stop   q quit");
+    terminal.keys(&["BSpace"]);
+    await_chosen(&terminal, "r19");
+    // It is stopped in the list.
+    terminal.tmux(&["resize-window", "-x", "60", "-y", "12"]);
+    let exec = lab.cmd("run-exec").args(["-q", "r19"]).spawn();
+    terminal.await_text("↑ ↓ choose   a all runs   s stop   n details   q quit");
+    terminal.keys(&["s"]);
+    terminal.await_text("stop 'r19'? y yes");
+    terminal.keys(&["y"]);
+    exec.wait();
+    assert_eq!(lab.status("r19")["status"], "stopped");
+    // What needs no attention any more leaves the list, unless all are asked for.
+    wait_for("it to leave the list", || chosen(&terminal).is_none());
+    terminal.keys(&["a"]);
+    await_chosen(&terminal, "r19");
+    assert!(terminal.await_text("a fewer runs").contains("stopped"), "{}", terminal.text());
+    terminal.keys(&["a"]);
+    wait_for("it to leave the list", || chosen(&terminal).is_none());
+    terminal.keys(&["q"]);
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn runs_that_have_all_completed_are_listed_on_request() {
+    let lab = Lab::new();
+    lab.new_run("done", &["true"]);
+    lab.cmd("run-exec").args(["-q", "done"]).run().code(0);
+    let terminal = Terminal::open(&lab, 80, 24);
+    terminal.keys(&["clear; run-status --watch=0.2", "Enter"]);
+    let shown = terminal.await_text("a all runs");
+    assert!(shown.contains("1 completed") && !shown.contains("RUN"), "{shown}");
+    terminal.keys(&["a"]);
+    wait_for("the run", || terminal.text().lines().any(|line| line.starts_with("done")));
+    terminal.keys(&["q"]);
+    terminal.is_as_it_was();
+    // Where nothing is left out, there is no such key.
+    terminal.keys(&["clear; run-status -a --watch=0.2", "Enter"]);
+    let shown = terminal.await_text("n details");
+    assert!(!shown.contains("all runs"), "{shown}");
+    terminal.keys(&["q"]);
+    terminal.is_as_it_was();
+}

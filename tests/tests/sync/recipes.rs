@@ -43,12 +43,14 @@ fn a_preempted_run_is_restored_elsewhere_resumed_and_backed_up_again() {
     let run = lab.new_run("trial", &["python3", &train]);
     let exec = lab.cmd("run-exec").args(["-q", "trial"]).spawn();
     testkit::wait_for("step 3", || lab.path(format!("{run}/waits")).exists());
+    lab.await_text(&format!("{run}/stdout.log"), "from 1");
     // It is being trained: its logs are stored as they are at one moment.
     sync(&lab, &["backup", "trial"]).run().code(0);
     // The machine goes away, with all that was on it.
     let supervisor = testkit::pid(&lab.status(&run), "pid");
     exec.kill_with(supervisor);
     lab.alive().into_iter().for_each(|pid| testkit::signal(pid, Signal::KILL));
+    testkit::wait_for("all to be dead", || lab.alive().is_empty());
     fs::remove_dir_all(lab.path("runs")).unwrap();
 
     let elsewhere = lab.path("elsewhere");
