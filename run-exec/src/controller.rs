@@ -129,6 +129,9 @@ impl<'a> Controller<'a> {
         let counts = self.tally.counts();
         let (Counts { completed, failed, stopped, .. }, running) = (counts, self.pool.jobs().len());
         let begun = completed + failed + stopped + counts.passed + running;
+        if begun == 0 {
+            return; // while a pipe is awaited, the other programs of the pipe may use the terminal
+        }
         let planned = if self.queue.may_grow() { self.planned() } else { None };
         let to_do = self.queue.left().or_else(|| planned?.checked_sub(begun));
         let total = to_do.map(|to_do| begun + to_do);

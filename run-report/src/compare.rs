@@ -69,13 +69,17 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     frame
 }
 
-/// Marks the best of some values, if it is known whether higher or lower is better.
+/// Marks the best of some values, if they differ, and it is known whether higher or lower is better.
 fn marked(values: Vec<Scalar>, better: Option<Better>) -> Vec<Tinted> {
-    let numbers = values.iter().filter_map(|value| match value {
+    let number = |value: &Scalar| match value {
         Scalar::Number(number) if number.is_finite() => Some(*number),
         _ => None,
-    });
-    let best = better.and_then(|better| numbers.reduce(if better.is_more() { f64::max } else { f64::min }));
+    };
+    let numbers: Vec<f64> = values.iter().filter_map(number).collect();
+    let differ = numbers.iter().any(|number| number.total_cmp(&numbers[0]).is_ne());
+    let best = better
+        .filter(|_| differ)
+        .and_then(|better| numbers.into_iter().reduce(if better.is_more() { f64::max } else { f64::min }));
     let mark = |value| match (value, best) {
         (Scalar::Number(number), Some(best)) if number.total_cmp(&best).is_eq() => {
             (Scalar::Best(number), Tint::Good)

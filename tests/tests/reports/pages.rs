@@ -25,6 +25,15 @@ fn a_comparison_shows_what_differs_alone() {
     let table = report(&lab, &["--compare", "a", "b"]);
     let best = table.lines().find(|line| line.contains("loss.best")).unwrap();
     assert_eq!(best.split_whitespace().collect::<Vec<_>>(), ["result", "loss.best", "2", "1", "*"]);
+    // What one run alone has is not better than nothing.
+    made(&lab, "e", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 3, \"acc\": 0.5}\n")]);
+    let table = report(&lab, &["--compare", "a", "b", "e"]);
+    let words = |key: &str| {
+        let line = table.lines().find(|line| line.contains(key)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words("acc.best"), ["result", "acc.best", "0.5000"]);
+    assert_eq!(words("loss.best"), ["result", "loss.best", "2", "1", "*", "3"]);
     // NaN is no difference from NaN.
     for name in ["c", "d"] {
         made(&lab, name, &[("metrics.jsonl", "{\"loss\": NaN}\n")]);

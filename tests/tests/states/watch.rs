@@ -535,6 +535,18 @@ fn the_line_of_progress_has_a_total_when_a_pipe_names_the_runs() {
     lab.write("go-d", "");
     lab.write("go-e", "");
     terminal.await_text("ended 0");
+    // Before the first run, the terminal is left to the other programs of the pipe.
+    let feed = "clear; (until [ -e say ]; do sleep 0.02; done; echo told >&2; echo f) | run-exec -q -; echo ended $?";
+    lab.new_run("f", &["true"]);
+    terminal.keys(&[feed, "Enter"]);
+    let waits = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(run-exec) S")
+    };
+    wait_for("run-exec to wait", || lab.alive().iter().any(waits));
+    lab.write("say", "");
+    let shown = terminal.await_text("ended 0");
+    assert!(shown.starts_with("told\n") && !shown.contains("0 done"), "{shown}");
 }
 
 /// Returns the chosen run of a list, which is shown in reverse.
