@@ -1,4 +1,4 @@
-//! The recipes of run-exec(1) for --on-end that need no account, against a server of the test.
+//! The recipes of run-exec(1) for --on-end, against servers of the test.
 
 use serde_json::Value;
 use std::fs;
@@ -92,16 +92,29 @@ fn the_recipes_tell_a_phone_and_a_chat_room() {
     };
     lab.cmd("run-exec").args(["-q", "trial"]).run().code(3);
     told(&recipe("ntfy.sh").replace("https://ntfy.sh", &address));
+    let peers = checkout().join("target/peers/bin");
+    let service = address.replace("http", "json");
+    told(&format!(
+        "APPRISE_URL={service}; export APPRISE_URL; PATH=$PATH:{}; {}",
+        peers.display(),
+        recipe("apprise")
+    ));
     lab.write("bin/tell-chat", recipe("#!/bin/sh"));
     lab.set_mode("bin/tell-chat", 0o755);
     told(&format!("PATH=$PATH:{} run-exec --detach --on-end tell-chat trial", lab.path("bin").display()));
     let requests = lab.json_lines("requests");
-    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert_eq!(requests.len(), 3, "{requests:?}");
     assert_eq!((&requests[0]["path"], &requests[0]["title"]), (&"/anns-runs".into(), &"trial".into()));
     assert!(requests[0]["body"].as_str().unwrap().starts_with("failed exit 3"), "{requests:?}");
-    let message: Value = serde_json::from_str(requests[1]["body"].as_str().unwrap()).unwrap();
-    assert_eq!(requests[1]["path"], "/hook");
-    assert!(message["text"].as_str().unwrap().starts_with("trial: failed exit 3"), "{message}");
+    let message = |number: usize| -> Value {
+        serde_json::from_str(requests[number]["body"].as_str().unwrap()).unwrap()
+    };
+    let by_apprise = message(1);
+    assert_eq!(by_apprise["title"], "trial: failed");
+    assert!(by_apprise["message"].as_str().unwrap().starts_with("failed exit 3: oh no"), "{by_apprise}");
+    assert_eq!(requests[2]["path"], "/hook");
+    let text = &message(2)["text"];
+    assert!(text.as_str().unwrap().starts_with("trial: failed exit 3"), "{text}");
     server.signal(testkit::process::Signal::KILL);
     server.wait();
 }
