@@ -118,6 +118,12 @@ impl Lab {
         path
     }
 
+    /// Adds to the end of a file.
+    pub fn append(&self, name: &str, content: impl AsRef<[u8]>) {
+        let file = fs::File::options().append(true).create(true).open(self.path(name));
+        file.unwrap().write_all(content.as_ref()).unwrap();
+    }
+
     /// Sets the mode of a file. A program becomes a copy that `cp` writes: what this process has written may be open
     /// still in a child that another thread forks, and is "busy" for who executes it then.
     pub fn set_mode(&self, name: &str, mode: u32) {

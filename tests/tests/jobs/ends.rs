@@ -77,6 +77,7 @@ fn a_run_that_is_preempted_goes_on_from_its_checkpoint() {
     let (lab, cluster) = (Lab::new(), Cluster::shared());
     let id = submit(&lab, cluster, "r", &["--slurm=--exclusive -w n1", "--requeue"]);
     await_steps(&lab, cluster, "r", 1);
+    lab.append("runs/r/.run/job.log", "of the first start\n");
     // Another job, of a partition that preempts, takes its place.
     let urgent = cluster.ask(&[
         "sbatch",
@@ -106,6 +107,7 @@ fn a_run_that_is_preempted_goes_on_from_its_checkpoint() {
     assert_eq!((&first["status"], &first["reason"]), (&"stopped".into(), &"preempted".into()));
     let second = ends.iter().find(|line| line["event"] == "start" && line["attempt"] == 2).unwrap();
     assert_eq!((&second["job"]["id"], &second["job"]["restart"]), (&id.as_str().into(), &1.into()));
+    assert!(lab.read("runs/r/.run/job.log").contains("of the first start\n"), "Slurm appends to its output");
 }
 
 #[test]

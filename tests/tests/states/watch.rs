@@ -225,6 +225,14 @@ fn a_list_is_as_new_as_the_rows_of_each_run() {
     await_steps([1, 2]);
     lab.write("a", "");
     await_steps([2, 2]);
+    // The time left follows from these steps.
+    let shown = terminal.text();
+    let heads = shown.lines().find(|line| line.starts_with("RUN ")).unwrap();
+    let place = |head: &str| heads.find(head).unwrap_or_else(|| panic!("{shown}"));
+    for line in shown.lines().filter(|line| line.contains("2/16")) {
+        let left = line[place("DURATION") + "DURATION".len()..place("ETA") + "ETA".len()].trim();
+        assert!(left.ends_with('s') && left != "0s", "{shown}");
+    }
     lab.write("go", "");
     for exec in running {
         exec.wait().code(0);
