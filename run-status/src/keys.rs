@@ -54,7 +54,7 @@ impl Keys {
             _ if self.is_one => {}
             Key::Letter('a') if self.leaves_out => self.all = !self.all,
             Key::Letter('n') if self.run.is_none() => {
-                self.run = self.place(shown).or(Some(0)).and_then(|place| shown.get(place)).map(root);
+                self.run = self.place(shown).or(Some(0)).and_then(|place| root(shown, place));
             }
             Key::Enter | Key::Back if self.run.is_some() => self.chosen = self.run.take(),
             Key::Enter => self.run.clone_from(&self.chosen),
@@ -76,7 +76,7 @@ impl Keys {
             Key::PageDown => place.map(|place| (place + PAGE).min(last)),
             Key::Letter(_) | Key::Enter | Key::Back => return,
         };
-        let to = to.and_then(|to| shown.get(to)).map(root);
+        let to = to.and_then(|to| root(shown, to));
         if self.run.is_some() {
             (self.run, self.shows_log) = (to, false);
             self.chosen = None;
@@ -130,8 +130,9 @@ impl Keys {
     }
 }
 
-fn root(run: &&Observed) -> PathBuf {
-    run.run.layout().root().to_owned()
+/// Returns the directory of the run at a place of the list, if there is one.
+fn root(shown: &[&Observed], place: usize) -> Option<PathBuf> {
+    shown.get(place).map(|run| run.run.layout().root().to_owned())
 }
 
 /// Asks a run to stop, with run-stop; returns what came of the request.

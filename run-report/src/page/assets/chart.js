@@ -67,6 +67,8 @@ class Chart {
         }
       }
     }
+    const ends = x[0] <= x[1] ? this.lines().flatMap((one) => one.ends ?? []).filter((end) => usable(end, logx)) : [];
+    x.splice(0, 2, Math.min(x[0], ...ends), Math.max(x[1], ...ends));
     if (values.length > 0) {
       values.sort((a, b) => a - b);
       const cut = Math.floor(values.length * OUTLIERS);

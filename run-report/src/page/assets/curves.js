@@ -91,10 +91,12 @@ function smoothed(values, weight) {
 function lineOf(curve, way) {
   const x = places(curve, way);
   if (!x) return null;
-  const raw = curve.mean ?? curve.min;
+  const raw = curve.mean ?? curve.min, axis = curve.run.axes[curve.axis], isKnown = (step) => step !== null;
+  // A point of many rows is in their middle; the axis is as long as the rows are.
+  const ends = way === "step" && axis.to ? [axis.step.find(isKnown), axis.to.findLast(isKnown)] : [];
   return {
     name: shortName(curve.run.run), number: curve.number, pen: penOfRun(curve.number), curve, x, raw, y: smoothed(raw, chosen.smooth),
-    low: curve.min, high: curve.max ?? curve.min, nonfinite: curve.nonfinite.map((place) => x[place]), isGroup: false,
+    low: curve.min, high: curve.max ?? curve.min, nonfinite: curve.nonfinite.map((place) => x[place]), ends, isGroup: false,
   };
 }
 

@@ -142,6 +142,10 @@ mod tests {
     use super::super::failure::Answer;
     use super::*;
 
+    fn answer(status: u16) -> Result<(), Failure> {
+        Err(Failure::Answer(Box::new(Answer { status, ..Answer::default() })))
+    }
+
     fn failing(status: u16, within: Duration, has_answered: bool) -> (u32, Duration) {
         let retry = Retry::new(within, "https://store".to_owned());
         if has_answered {
@@ -150,7 +154,7 @@ mod tests {
         let (mut count, start) = (0, Instant::now());
         let failed = retry.run(|| -> Result<(), _> {
             count += 1;
-            Err(Failure::Answer(Box::new(Answer { status, ..Answer::default() })))
+            answer(status)
         });
         assert!(failed.is_err());
         (count, start.elapsed())
@@ -207,9 +211,6 @@ mod tests {
             (count, done.is_ok())
         };
         let cut = || Err(Failure::Transport("the connection was cut".to_owned()));
-        fn answer(status: u16) -> Result<(), Failure> {
-            Err(Failure::Answer(Box::new(Answer { status, ..Answer::default() })))
-        }
         let passing: [fn() -> Result<(), Failure>; 2] = [|| Ok(()), || answer(404)];
         for passes in passing {
             assert!(request(cut).0 > 1, "it is tried again");
