@@ -129,7 +129,7 @@ impl<'a> Controller<'a> {
         let counts = self.tally.counts();
         let (Counts { completed, failed, stopped, .. }, running) = (counts, self.pool.jobs().len());
         let begun = completed + failed + stopped + counts.passed + running;
-        if begun == 0 {
+        if begun == 0 && self.since.is_none() {
             return; // while a pipe is awaited, the other programs of the pipe may use the terminal
         }
         let planned = if self.queue.may_grow() { self.planned() } else { None };

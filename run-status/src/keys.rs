@@ -1,6 +1,6 @@
 //! The keys of `--watch` on a terminal: a run of the list, its details, its log, a stop after a question.
 
-use run_common::cli::screen::Key;
+use run_common::cli::keyboard::Key;
 use run_common::rundir::observe::Observed;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(crate) struct Keys {
     /// Whether a single run was named, so that there is no list.
     is_one: bool,
     /// Whether a stop awaits an answer.
-    asks: bool,
+    pub(crate) asks: bool,
     /// What the last key did.
     said: Option<String>,
 }
@@ -74,7 +74,7 @@ impl Keys {
             Key::Down | Key::Letter('j' | 'n') => Some(place.map_or(0, |place| place + 1)),
             Key::PageUp => place.map(|place| place.saturating_sub(PAGE)),
             Key::PageDown => place.map(|place| (place + PAGE).min(last)),
-            Key::Letter(_) | Key::Enter | Key::Back => return,
+            Key::Letter(_) | Key::Enter | Key::Back | Key::Quit | Key::Other => return,
         };
         let to = to.and_then(|to| root(shown, to));
         if self.run.is_some() {
@@ -82,6 +82,13 @@ impl Keys {
             self.chosen = None;
         } else if to.is_some() {
             self.chosen = to;
+        }
+    }
+
+    /// Goes back to the list if the run of the details is gone.
+    pub(crate) fn leave(&mut self) {
+        if !self.is_one {
+            (self.run, self.shows_log) = (None, false);
         }
     }
 

@@ -49,7 +49,7 @@ const FRESH: usize = 200;
 impl Picture<'_> {
     /// Returns the lines that fit a terminal of this size, the last of which tells of the keys.
     pub(crate) fn with_keys(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
-        if rows < KEYS {
+        if rows < KEYS && !self.keys.asks {
             return self.draw(watched, (columns, rows));
         }
         let mut lines = self.draw(watched, (columns, rows - 1));
@@ -62,7 +62,11 @@ impl Picture<'_> {
     /// Returns the lines that fit a terminal of this size.
     pub(crate) fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
         let is_it = |run: &&Observed| self.keys.run.as_deref() == Some(run.run.layout().root());
-        let mut lines = match watched.observed().find(is_it) {
+        let run = watched.observed().find(is_it);
+        if run.is_none() {
+            self.keys.leave();
+        }
+        let mut lines = match run {
             Some(run) if self.keys.shows_log => log(run, columns, rows),
             Some(run) => self.one(run, columns, rows),
             None => self.several(watched, columns, rows),
@@ -84,12 +88,19 @@ impl Picture<'_> {
         let room = height.saturating_sub(watched.errors.len() + 2);
         let mut known = std::mem::take(&mut self.fresh);
         let (until, among) = (Instant::now() + LOOK, u32::try_from(known.len()).unwrap_or(u32::MAX));
+        let is_chosen = |run: &Observed| self.keys.chosen.as_deref() == Some(run.run.layout().root());
+        // Places count among the shown runs.
+        let chosen = watched.observed().filter(|run| self.wants(run)).position(is_chosen);
+        let most = if chosen.is_some() { 2 * room } else { room };
+        let mut place = 0;
         let mut row = |run: &Observed| {
             if !self.wants(run) {
                 return RunRow::counted(run, self.scope);
             }
-            // Running runs are the last that there is no room for.
-            if run.status() != Status::Running || self.fresh.len() >= room.min(FRESH) {
+            // Running runs are the last that there is no room for; those around the chosen one are drawn.
+            let is_near = chosen.is_none_or(|chosen| chosen.abs_diff(place) <= room);
+            place += 1;
+            if run.status() != Status::Running || !is_near || self.fresh.len() >= most.min(FRESH) {
                 return RunRow::shown(run, self.scope, self.columns);
             }
             let root = run.run.layout().root();
@@ -101,26 +112,26 @@ impl Picture<'_> {
             RunRow::shown(&run, self.scope, self.columns)
         };
         let mut all: Vec<RunRow> = watched.observed().map(&mut row).collect();
-        let is_chosen = |run: &Observed| self.keys.chosen.as_deref() == Some(run.run.layout().root());
-        let chosen = watched.observed().position(is_chosen).filter(|&place| all[place].is_shown());
-        if let Some(place) = chosen {
-            all[place].choose();
+        if let Some(row) = chosen.and_then(|place| all.iter_mut().filter(|row| row.is_shown()).nth(place)) {
+            row.choose();
         }
         let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
         let mut lines = vec![fit(&head, columns)];
-        let wanted = all.iter().filter(|row| row.is_shown()).count();
+        let count = |rows: &[RunRow]| rows.iter().filter(|row| row.is_shown()).count();
+        let wanted = count(&all);
         // Names of batches and reasons take lines, too: fewer runs are drawn until all of them fit.
         let mut hidden = wanted.saturating_sub(room);
-        let drawn = loop {
+        let (drawn, left) = loop {
             let mut kept = all.clone();
             match chosen {
                 Some(place) => leave_out_around(&mut kept, hidden, place),
                 None => leave_out(&mut kept, hidden),
             }
+            let left = wanted - count(&kept);
             let drawn = table(kept).lines(self.colour, columns);
             let over = drawn.len().saturating_sub(room);
             if over == 0 || hidden == wanted {
-                break drawn;
+                break (drawn, left);
             }
             hidden = (hidden + over.div_ceil(2)).min(wanted);
         };
@@ -128,8 +139,8 @@ impl Picture<'_> {
             lines.extend(drawn);
         }
         lines.truncate(height.saturating_sub(watched.errors.len() + 1));
-        if hidden > 0 {
-            lines.push(fit(&format!("and {hidden} more"), columns));
+        if left > 0 {
+            lines.push(fit(&format!("and {left} more"), columns));
         }
         lines
     }
@@ -205,12 +216,12 @@ fn log(run: &Observed, columns: usize, height: usize) -> Vec<String> {
     std::iter::once(head).chain(lines.iter().map(|line| fit(line, columns))).collect()
 }
 
-/// Leaves out this number of rows: those before and after the ones around the chosen run.
+/// Leaves out this number of rows: those before and after the ones around the chosen one, whose place counts among the
+/// shown ones.
 fn leave_out_around(rows: &mut [RunRow], count: usize, chosen: usize) {
-    let before = rows[..chosen].iter().filter(|row| row.is_shown()).count();
     let shown = rows.iter().filter(|row| row.is_shown()).count();
-    let kept = shown.saturating_sub(count).max(1);
-    let first = before.saturating_sub(kept / 2).min(shown - kept);
+    let kept = shown.saturating_sub(count).max(1).min(shown);
+    let first = chosen.saturating_sub(kept / 2).min(shown - kept);
     let outside = rows.iter_mut().filter(|row| row.is_shown()).enumerate();
     outside.filter(|(place, _)| !(first..first + kept).contains(place)).for_each(|(_, row)| row.hide());
 }

@@ -101,6 +101,7 @@ fn on_terminal(
         if watched.is_over() {
             let (columns, rows) = screen.size();
             let is_list = picture.keys.run.is_none();
+            picture.keys.chosen = None;
             let last = picture.draw(&watched, (columns, if is_list { usize::MAX } else { rows }));
             drop(screen);
             last.iter().try_for_each(|line| out.line(line))?;
@@ -120,7 +121,12 @@ fn on_terminal(
                 Woken::Key(key) => {
                     let shown = picture.shown(&watched);
                     picture.keys.press(key, &shown);
-                    redraw(&mut screen, &mut picture, &watched)?;
+                    if picture.keys.asks {
+                        screen.forget_keys();
+                    }
+                    if !screen.has_pressed() {
+                        redraw(&mut screen, &mut picture, &watched)?;
+                    }
                 }
                 Woken::Quit => return Ok(watched.exit),
             }

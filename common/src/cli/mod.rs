@@ -2,6 +2,7 @@
 
 pub mod braille;
 pub mod fitting;
+pub mod keyboard;
 pub mod listed;
 pub mod mistakes;
 pub mod names;

@@ -604,7 +604,23 @@ fn a_run_of_the_list_is_chosen_with_the_arrows_and_stays_in_sight() {
     // It is stopped in the list.
     terminal.tmux(&["resize-window", "-x", "60", "-y", "12"]);
     let exec = lab.cmd("run-exec").args(["-q", "r19"]).spawn();
+    lab.await_child("r19");
     terminal.await_text("↑ ↓ choose   a all runs   s stop   n details   q quit");
+    // What is typed or pasted before the question is seen is no answer.
+    terminal.keys(&["s", "y"]);
+    terminal.await_text("stop 'r19'? y yes");
+    terminal.keys(&["x"]);
+    terminal.await_text("↑ ↓ choose");
+    terminal.tmux(&["set-buffer", "sy"]);
+    terminal.tmux(&["paste-buffer", "-p"]);
+    terminal.keys(&["End", "Up", "s", "Home"]);
+    terminal.await_text("stop 'r38'? y yes");
+    // A key without a meaning is an answer, too.
+    terminal.keys(&["N", "Home"]);
+    await_chosen(&terminal, "r00");
+    assert_eq!(lab.status("r19")["status"], "running");
+    terminal.keys(&["Down", "NPage", "Down", "Down", "Down", "Down", "Down", "Down", "Down", "Down"]);
+    await_chosen(&terminal, "r19");
     terminal.keys(&["s"]);
     terminal.await_text("stop 'r19'? y yes");
     terminal.keys(&["y"]);
@@ -614,9 +630,15 @@ fn a_run_of_the_list_is_chosen_with_the_arrows_and_stays_in_sight() {
     wait_for("it to leave the list", || chosen(&terminal).is_none());
     terminal.keys(&["a"]);
     await_chosen(&terminal, "r19");
-    assert!(terminal.await_text("a fewer runs").contains("stopped"), "{}", terminal.text());
-    terminal.keys(&["a"]);
-    wait_for("it to leave the list", || chosen(&terminal).is_none());
+    let is_stopped = |line: &str| line.split_whitespace().take(2).eq(["r19", "stopped"]);
+    assert!(terminal.await_text("a fewer runs").lines().any(is_stopped), "{}", terminal.text());
+    // A run whose directory is gone leaves its details, too.
+    terminal.keys(&["Enter"]);
+    wait_for("its details", || has_fact(&terminal.text(), "run:", "r19"));
+    fs::remove_dir_all(lab.path("runs/r19")).unwrap();
+    terminal.await_text("↑ ↓ choose");
+    terminal.keys(&["Down"]);
+    await_chosen(&terminal, "r00");
     terminal.keys(&["q"]);
     terminal.is_as_it_was();
 }

@@ -3,8 +3,8 @@
 use super::failure::Failure;
 use run_common::message::warn;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -33,16 +33,24 @@ pub(super) struct Retry {
     silent: OnceLock<Instant>,
     /// The silence of the store was reported.
     noted: AtomicBool,
-    /// A request ran out of time, and none has passed since: each further one is tried once, so that whoever makes many
-    /// requests to a store that has gone waits once.
-    given_up: AtomicBool,
+    seen: Mutex<Seen>,
+}
+
+/// What became of the last requests.
+#[derive(Debug, Default)]
+struct Seen {
+    /// When a request was answered for good, as it was asked or not.
+    passed: Option<Instant>,
+    /// When a request ran out of time while none passed. For as long as that took, each further one is tried once unless
+    /// one passes: who makes many requests to a store that has gone waits once.
+    given_up: Option<Instant>,
 }
 
 impl Retry {
     /// Retries requests to the store at this address for this time after their first failure.
     pub(super) fn new(within: Duration, address: String) -> Self {
         let no = || AtomicBool::new(false);
-        Self { within, answered: no(), address, silent: OnceLock::new(), noted: no(), given_up: no() }
+        Self { within, answered: no(), address, silent: OnceLock::new(), noted: no(), seen: Mutex::default() }
     }
 
     /// Records that the store has answered.
@@ -50,9 +58,13 @@ impl Retry {
         self.answered.store(true, Ordering::Relaxed);
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Records that a request has passed: the store works.
     pub(super) fn passed(&self) {
-        self.given_up.store(false, Ordering::Relaxed);
+        *self.seen() = Seen { passed: Some(Instant::now()), given_up: None };
     }
 
     /// Starts a request.
@@ -94,7 +106,9 @@ impl Attempts<'_> {
     /// Waits for the next attempt, or returns the failure if there should be none.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         if !failure.may_pass() {
-            self.retry.passed(); // an answer, too
+            if let Failure::Answer(_) = failure {
+                self.retry.passed();
+            }
             return Err(failure);
         }
         self.strange += u32::from(matches!(failure, Failure::Malformed(_)));
@@ -115,7 +129,7 @@ impl Attempts<'_> {
         // A random share of the pause, so that clients that failed together do not return together.
         let share = RandomState::new().hash_one(Instant::now()) & 0xffff;
         let pause = self.pause.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 65536.0).max(asked);
-        let is_given_up = self.retry.given_up.load(Ordering::Relaxed);
+        let is_given_up = self.retry.seen().given_up.is_some_and(|time| time.elapsed() < self.retry.within);
         let is_over = is_given_up || first.elapsed().saturating_add(pause) >= within;
         let failure = match failure {
             Failure::Transport(why) if !has_answered => {
@@ -128,7 +142,14 @@ impl Attempts<'_> {
             failure => failure,
         };
         if is_over {
-            self.retry.given_up.store(true, Ordering::Relaxed);
+            if let (Failure::Transport(_), Some(begun)) = (&failure, self.first)
+                && !is_given_up
+            {
+                let mut seen = self.retry.seen();
+                if seen.passed.is_none_or(|passed| passed < begun) {
+                    seen.given_up = Some(Instant::now());
+                }
+            }
             return Err(failure);
         }
         sleep(pause);
@@ -217,6 +238,24 @@ mod tests {
             assert_eq!((request(cut), request(|| answer(503))), ((1, false), (1, false)));
             assert_eq!(request(passes).0, 1);
         }
-        assert!(request(cut).0 > 1, "it is tried again");
+        // One that is busy has not gone.
+        assert!(request(|| answer(503)).0 > 1 && request(cut).0 > 1);
+        // Some time later, it may be back.
+        assert_eq!(request(cut).0, 1);
+        let long_ago = retry.seen().given_up.and_then(|time| time.checked_sub(Duration::from_millis(300)));
+        retry.seen().given_up = long_ago;
+        assert!(request(cut).0 > 1);
+    }
+
+    #[test]
+    fn a_store_that_works_for_others_has_not_gone() {
+        let retry = Retry::new(Duration::from_millis(300), "https://store".to_owned());
+        retry.answered();
+        let cut = || Err::<(), _>(Failure::Transport("the connection was cut".to_owned()));
+        let failed = retry.run(|| {
+            retry.passed(); // another one meanwhile
+            cut()
+        });
+        assert!(failed.is_err() && retry.seen().given_up.is_none());
     }
 }
