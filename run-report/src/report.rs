@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let report = Report::of(args)?;
     let selection = Selection {
         runs_dir: args.runs_dir.path(),
-        names: &args.runs,
+        names: (!args.runs.is_empty()).then_some(args.runs.as_slice()),
         null: args.null,
         eval_dir: args.eval_dir.as_deref(),
         tags: &args.tag,

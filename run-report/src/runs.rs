@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 /// The selection of runs.
 pub(crate) struct Selection<'a> {
     pub(crate) runs_dir: PathBuf,
-    /// The operands; empty for all runs below the directory.
-    pub(crate) names: &'a [String],
+    /// The operands; `None` for all runs below the directory.
+    pub(crate) names: Option<&'a [String]>,
     /// Names on stdin end in NUL.
     pub(crate) null: bool,
     /// The directory of evaluations, if given.
@@ -99,7 +99,7 @@ pub(crate) fn why_none(selection: &Selection) -> String {
     let runs_dir = selection.runs_dir.as_path();
     if !selection.tags.is_empty() {
         format!("no runs: none has the tag '{}'", selection.tags.join("' and '"))
-    } else if !selection.names.is_empty() {
+    } else if selection.names.is_some() {
         "no runs: the operands name no run".to_owned()
     } else if runs_dir.exists() {
         format!("no runs in '{}'", runs_dir.display())
@@ -110,13 +110,13 @@ pub(crate) fn why_none(selection: &Selection) -> String {
 
 pub(crate) fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
     let runs_dir = selection.runs_dir.as_path();
-    if !selection.names.is_empty() {
+    if let Some(names) = selection.names {
         let mut known = HashSet::new(); // a run that was named twice counts once
         let mut is_new = |run: &RunDir| {
             let root = run.layout().root();
             known.insert(fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()))
         };
-        let runs = open_runs(selection.names, runs_dir, selection.null);
+        let runs = open_runs(names, runs_dir, selection.null);
         return Ok(runs.filter(|run| run.as_ref().map_or(true, &mut is_new)).collect());
     }
     let mut runs = Vec::new();

@@ -28,6 +28,8 @@ pub(super) const ROOM: usize = 12 << 20;
 /// A picture.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Picture {
+    /// Tells it from the others of its run, however many come and go.
+    pub(crate) number: u64,
     /// The name of its field.
     pub(crate) name: String,
     pub(crate) step: f64,
@@ -36,19 +38,20 @@ pub(crate) struct Picture {
 }
 
 /// Adds the pictures that a row names; one of the same name and step replaces that of an earlier row.
-pub(super) fn add(row: &MetricRow, number: f64, into: &mut Vec<Picture>) {
+pub(super) fn add(row: &MetricRow, row_number: f64, into: &mut Vec<Picture>) {
     for (name, value) in row.fields() {
         let MetricValue::Other(value) = value else { continue };
         let Some(path) = value.as_str().filter(|path| kind(path).is_some() && is_below(path)) else {
             continue;
         };
-        let step = row.step().map_or(number, |(_, step)| step);
+        let step = row.step().map_or(row_number, |(_, step)| step);
+        let number = into.last().map_or(0, |last| last.number + 1);
         let is_same = |one: &Picture| one.name == name && one.step.total_cmp(&step).is_eq();
         into.retain(|one| !is_same(one));
         if into.len() == MOST {
             into.remove(0);
         }
-        into.push(Picture { name: name.to_owned(), step, path: path.to_owned() });
+        into.push(Picture { number, name: name.to_owned(), step, path: path.to_owned() });
     }
 }
 

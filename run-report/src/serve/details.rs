@@ -48,8 +48,10 @@ impl<'a> Details<'a> {
         options: &'a Options<'a>,
         rates: Option<&Rates>,
     ) -> Arc<String> {
-        let is_resting = self.rests_until.is_some_and(|until| Instant::now() < until);
-        if let Some(json) = self.json.as_ref().filter(|_| self.version == version || is_resting) {
+        let is_resting =
+            self.rests_until.is_some_and(|until| Instant::now() < until) && !run.seen.status().has_ended();
+        // Another client may have asked for a later version meanwhile.
+        if let Some(json) = self.json.as_ref().filter(|_| self.version >= version || is_resting) {
             return json.clone();
         }
         if !self.has_begun {
@@ -83,8 +85,9 @@ impl<'a> Details<'a> {
             self.slow = Some((Instant::now(), state, of_rows(run, rows, rates), resources));
         }
         let Some((_, _, goodput, resources)) = &self.slow else { return Arc::default() };
-        let source = |place: usize| (place, format!("media?id={id}&place={place}"));
-        let media = of_pictures(&self.pictures, (0..self.pictures.len()).map(source).collect());
+        let source =
+            |(place, picture): (usize, &Picture)| (place, format!("media?id={id}&number={}", picture.number));
+        let media = of_pictures(&self.pictures, self.pictures.iter().enumerate().map(source).collect());
         let parts = Parts {
             goodput,
             curves: &curves,
@@ -103,9 +106,9 @@ impl<'a> Details<'a> {
         json
     }
 
-    /// Returns the picture at a place.
-    pub(super) fn picture(&self, place: usize) -> Option<Picture> {
-        self.pictures.get(place).cloned()
+    /// Returns the picture with a number.
+    pub(super) fn picture(&self, number: u64) -> Option<Picture> {
+        self.pictures.iter().find(|picture| picture.number == number).cloned()
     }
 
     /// Forgets what can be read again.

@@ -12,6 +12,9 @@ const FIELDS: usize = 100;
 /// Time for the head of a request, and for each write of an answer: a client that stalls is left.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Time for a whole answer, or for an event: a client that takes a little now and then is left, too.
+const WHOLE: Duration = Duration::from_secs(120);
+
 /// Fields of every answer: nothing is kept, framed, sniffed or sent on.
 const COMMON: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
     Cross-Origin-Resource-Policy: same-origin\r\nX-Frame-Options: DENY\r\nConnection: close\r\n";
@@ -113,17 +116,31 @@ pub(super) fn answer(
     let length = body.len();
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{COMMON}\r\n");
-    stream.write_all(head.as_bytes())?;
-    if request.method != "HEAD" {
-        stream.write_all(body)?;
+    send(stream, head.as_bytes())?;
+    if request.method == "HEAD" { Ok(()) } else { send(stream, body) }
+}
+
+/// Writes bytes, unless the client takes too long.
+pub(super) fn send(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    let until = Instant::now() + WHOLE;
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if !bytes.is_empty() && Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
-    stream.flush()
+    Ok(())
 }
 
 /// Begins a stream of events.
 pub(super) fn begin_events(stream: &mut TcpStream) -> io::Result<()> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{COMMON}\r\nretry: 2000\n\n");
-    stream.write_all(head.as_bytes())
+    send(stream, head.as_bytes())
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 mod details;
 mod follow;
 mod http;
+mod stamp;
 mod world;
 
 use crate::curves::Options;
 use crate::page;
 use crate::page::data::read_options;
 use crate::runs::{Selection, open, why_none};
-use http::{Request, answer, begin_events};
+use http::{Request, answer, begin_events, send};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
@@ -18,7 +19,7 @@ use run_common::process::identity::Place;
 use run_common::process::user::user_name;
 use run_common::provenance::hash::sha256;
 use rustix::process::setpriority_process;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -65,7 +66,7 @@ pub(crate) fn serve(
     // What stdin names is read once.
     let names = named(selection)?;
     let selection = &Selection {
-        names: names.as_deref().unwrap_or(selection.names),
+        names: names.as_deref().or(selection.names),
         runs_dir: selection.runs_dir.clone(),
         ..*selection
     };
@@ -113,7 +114,7 @@ pub(crate) fn serve(
 
 /// Returns the paths of the runs that stdin names, if it names any.
 fn named(selection: &Selection) -> Result<Option<Vec<String>>, Error> {
-    if !selection.names.iter().any(|name| name == "-") {
+    if !selection.names.is_some_and(|names| names.iter().any(|name| name == "-")) {
         return Ok(None);
     }
     let runs = open(selection)?.into_iter().filter_map(|run| run.map_err(|error| complain(&error)).ok());
@@ -190,9 +191,8 @@ fn respond(mut stream: TcpStream, world: &World, token: Option<&str>) -> io::Res
             }
         }
         "/media" => {
-            let number = |name| request.value(name).and_then(|text| text.parse::<u64>().ok());
-            let place = number("place").and_then(|place| usize::try_from(place).ok());
-            let picture = number("id").zip(place).and_then(|(id, place)| world.picture(id, place));
+            let value = |name| request.value(name).and_then(|text| text.parse::<u64>().ok());
+            let picture = value("id").zip(value("number")).and_then(|(id, number)| world.picture(id, number));
             match picture {
                 Some((kind, bytes)) => answer(stream, &request, "200 OK", kind, &bytes),
                 None => answer(stream, &request, "404 Not Found", text, b"no such picture\n"),
@@ -204,8 +204,8 @@ fn respond(mut stream: TcpStream, world: &World, token: Option<&str>) -> io::Res
             let messages = world.follow(request.value("server").unwrap_or_default(), since);
             loop {
                 match messages.recv_timeout(SILENCE) {
-                    Ok(message) => stream.write_all(message.as_bytes())?,
-                    Err(RecvTimeoutError::Timeout) => stream.write_all(b": still here\n\n")?,
+                    Ok(message) => send(stream, message.as_bytes())?,
+                    Err(RecvTimeoutError::Timeout) => send(stream, b": still here\n\n")?,
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
             }

@@ -1,6 +1,7 @@
 //! The runs as the live page shows them: what is light of all, kept up to date; details on demand.
 
 use super::details::Details;
+use super::stamp::{Stamp, beside};
 use crate::curves::Options;
 use crate::export::about;
 use crate::figures::Figures;
@@ -18,11 +19,9 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_metrics::foreign::figures;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,8 +54,8 @@ enum Depth {
     Metrics,
 }
 
-/// Changes of files: their sizes and times.
-type Stamp = Vec<Option<(u64, i64, i64)>>;
+/// A run to read, and the files of its trainer, as far as they are known.
+type Wanted = (RunDir, Vec<PathBuf>);
 
 /// A run that was read.
 struct Read {
@@ -153,15 +152,18 @@ impl<'a> World<'a> {
 
     /// Reads the metrics of the runs that [`Self::begin`] has found, the last ones first.
     pub(super) fn fill(&self) {
-        let found: Vec<(RunDir, Option<Stamp>)> = {
-            let state = self.state();
-            let known = state.runs.values().rev().filter(|known| known.depth == Depth::Record);
-            known.map(|known| (known.run.seen.run.clone(), Some(known.stamp.clone()))).collect()
-        };
+        let mut found = self.wanted(|known| known.depth == Depth::Record);
+        found.reverse();
         let gone = self.read(found, Depth::Metrics);
         self.forget(&gone);
         self.state().is_filled = true;
         self.filled.notify_all();
+    }
+
+    fn wanted(&self, is_wanted: impl Fn(&Known) -> bool) -> Vec<Wanted> {
+        let state = self.state();
+        let wanted = state.runs.values().filter(|known| is_wanted(known));
+        wanted.map(|known| (known.run.seen.run.clone(), beside(&known.run))).collect()
     }
 
     /// Looks for runs before a page is made, unless that was just done, or is done all the time.
@@ -180,56 +182,60 @@ impl<'a> World<'a> {
     fn look_for(&self, depth: Depth, say: &mut dyn FnMut(Error)) -> Result<(), Error> {
         let opened = open(self.selection)?.into_iter();
         let opened: Vec<RunDir> = opened.filter_map(|run| run.map_err(&mut *say).ok()).collect();
-        let mut changed: Vec<(RunDir, Option<Stamp>)> = Vec::new();
-        let mut gone: Vec<PathBuf>;
-        {
+        // Files are looked at while others may read the state.
+        let known: HashMap<PathBuf, (Vec<PathBuf>, Stamp, String)> = {
             let state = self.state();
-            let mut found = HashSet::new();
-            for run in opened {
-                let path = run.absolute();
-                match state.runs.get(&path) {
-                    None => changed.push((run, None)),
-                    Some(known) => {
-                        let stamp = stamp(&run);
-                        if known.stamp != stamp {
-                            changed.push((run, Some(stamp)));
-                        }
+            let known = |(path, known): (&PathBuf, &Known)| {
+                (path.clone(), (beside(&known.run), known.stamp.clone(), known.run.meta.run_id.clone()))
+            };
+            state.runs.iter().map(known).collect()
+        };
+        let finder = Finder::new(self.selection.eval_dir);
+        let (mut changed, mut found): (Vec<Wanted>, _) = (Vec::new(), HashSet::new());
+        for run in opened {
+            let path = run.absolute();
+            match known.get(&path) {
+                None => changed.push((run, Vec::new())),
+                Some((beside, stamp, run_id)) => {
+                    let evaluations = finder.of_run(&run, run_id);
+                    if !Stamp::of(&run, beside).with(&evaluations).is_same(stamp) {
+                        changed.push((run, beside.clone()));
                     }
                 }
-                found.insert(path);
             }
-            gone = state.runs.keys().filter(|path| !found.contains(*path)).cloned().collect();
+            found.insert(path);
         }
+        let mut gone: Vec<PathBuf> = known.into_keys().filter(|path| !found.contains(path)).collect();
         gone.extend(self.read(changed, depth));
         self.forget(&gone);
         Ok(())
     }
 
-    /// Looks at the runs that are running; others change less often, and are seen by a scan.
+    /// Looks at the runs that are running, or in doubt; others change less often, and are seen by a scan.
     pub(super) fn look(&self) {
-        let active: Vec<(RunDir, Option<Stamp>)> = {
-            let state = self.state();
-            let active = state.runs.values().filter(|known| known.run.seen.status() == Status::Running);
-            active.map(|known| (known.run.seen.run.clone(), Some(stamp(&known.run.seen.run)))).collect()
-        };
+        let active = self.wanted(|known| matches!(known.run.seen.status(), Status::Running | Status::Stale));
         // A run without a change may have died.
         self.read(active, Depth::Metrics);
     }
 
-    /// Reads runs, whose stamps may have been taken before, and tells the clients what has changed. Returns those that
-    /// cannot be read any more, or have lost a tag.
-    fn read(&self, runs: Vec<(RunDir, Option<Stamp>)>, depth: Depth) -> Vec<PathBuf> {
+    /// Reads runs, and tells the clients what has changed. Returns those that cannot be read any more, or have lost a
+    /// tag.
+    fn read(&self, runs: Vec<Wanted>, depth: Depth) -> Vec<PathBuf> {
         let observer = Observer::of_many(None);
         let observer = if depth == Depth::Record { observer } else { observer.with_figures(figures) };
         let finder = Finder::new(self.selection.eval_dir);
-        let read = |(run, taken): (RunDir, Option<Stamp>)| {
+        let read = |(run, beside): Wanted| {
             let begun = Instant::now();
-            let stamp = taken.unwrap_or_else(|| stamp(&run));
+            let stamp = Stamp::of(&run, &beside);
             let read = Run::read(&run, name_of(&run, &self.above), &observer, &finder).ok();
             // A run may have lost a tag.
             let read = read.filter(|run| self.selection.tags.iter().all(|tag| run.meta.tags.contains(tag)));
-            let read = read.map(|run| (light(&run, depth), run));
-            (run.absolute(), read.map(|(light, run)| Read { run, stamp, depth, begun, light }))
+            let read = read.map(|run| {
+                let stamp = if depth == Depth::Record { stamp } else { stamp.with(&run.evaluations) };
+                let light = light(&run, depth);
+                Read { run, stamp, depth, begun, light }
+            });
+            (run.absolute(), read)
         };
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
         let take = |(path, read): (PathBuf, Option<Read>)| -> Result<(), Infallible> {
@@ -257,17 +263,19 @@ impl<'a> World<'a> {
             // Another thread has read it since.
             Some(known) if known.begun > begun => return None,
             Some(known) => {
-                let is_same = known.stamp == stamp && known.run.seen.status() == run.seen.status();
+                let is_same = known.stamp.is_same(&stamp) && known.run.seen.status() == run.seen.status();
                 if is_same && known.depth == depth {
                     return None;
                 }
                 light["id"] = known.id.into();
                 light["version"] = known.version.into();
                 if is_same && known.light == light {
-                    (known.run, known.depth, known.begun) = (run, depth, begun);
+                    (known.run, known.stamp, known.depth, known.begun) = (run, stamp, depth, begun);
                     return None;
                 }
-                (known.id, known.version + 1, known.details.clone())
+                let is_other = known.run.meta.run_id != run.meta.run_id; // it has taken the place of one that is gone
+                let details = if is_other { Arc::default() } else { known.details.clone() };
+                (known.id, known.version + 1, details)
             }
             None => (state.last_id + 1, 1, Arc::default()),
         };
@@ -368,13 +376,18 @@ impl<'a> World<'a> {
     }
 
     /// Returns a picture of a run, with its type.
-    pub(super) fn picture(&self, id: u64, place: usize) -> Option<(&'static str, Vec<u8>)> {
-        let (root, details) = {
+    pub(super) fn picture(&self, id: u64, number: u64) -> Option<(&'static str, Vec<u8>)> {
+        let find = || {
             let state = self.state();
             let known = state.runs.values().find(|known| known.id == id)?;
-            (known.run.seen.run.absolute(), known.details.clone())
+            Some((known.run.seen.run.absolute(), known.details.clone()))
         };
-        let picture = details.lock().unwrap_or_else(PoisonError::into_inner).picture(place)?;
+        let (root, details) = find()?;
+        let of = |number| details.lock().unwrap_or_else(PoisonError::into_inner).picture(number);
+        let picture = of(number).or_else(|| {
+            self.details(id)?; // they may have been forgotten
+            of(number)
+        })?;
         picture.read(&root)
     }
 
@@ -423,15 +436,4 @@ fn light(run: &Run, depth: Depth) -> Value {
     light.insert("start".to_owned(), json!(started.map(in_seconds)));
     light.insert("row".to_owned(), row_of(run, depth).into());
     light.into()
-}
-
-/// Returns the sizes and times of the files by which a run is seen to change.
-fn stamp(run: &RunDir) -> Stamp {
-    let layout = run.layout();
-    let of = |path: &Path| {
-        let found = fs::symlink_metadata(path).ok()?;
-        Some((found.len(), found.mtime(), found.mtime_nsec()))
-    };
-    let files = [layout.status(), layout.attempts(), layout.notes(), layout.metrics(), layout.scraped()];
-    files.iter().map(|file| of(file)).collect()
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use testkit::browser::browse;
+use testkit::evals;
 use testkit::process::Signal;
 use testkit::reports::made;
 use testkit::{Lab, Running, wait_for};
@@ -155,7 +156,9 @@ fn the_server_tells_of_runs_that_are_not_there_and_goes_on() {
         let server = lab.cmd("run-report").args(words).stdout_to(out).spawn();
         lab.await_text("serve.out", "\n");
         let url = lab.read("serve.out").lines().next().unwrap().to_owned();
-        assert_eq!(status(&get(place(&url), "/")), "200");
+        let page = get(place(&url), "/");
+        let runs = data(body(&page))["runs"].as_array().unwrap().len();
+        assert_eq!((status(&page), runs), ("200", usize::from(words.contains(&"a"))));
         server.signal(Signal::INT);
         server.wait().err()
     };
@@ -166,6 +169,8 @@ fn the_server_tells_of_runs_that_are_not_there_and_goes_on() {
     assert!(without.contains("'b'"), "{without}");
     assert_eq!(told(&["--serve=0", "a", "b"]), without);
     assert!(told(&["--serve=0", "--tag", "x"]).contains("none has the tag 'x'"));
+    // No name is not all names.
+    assert_eq!(told(&["--serve=0", "-"]), "run-report: no runs: the operands name no run\n");
     lab.nothing_left();
 }
 
@@ -227,10 +232,10 @@ fn the_server_only_reads_and_only_for_this_machine() {
     }
     // Of a run only the pictures are served that its rows name.
     let details: Value = serde_json::from_str(body(&get(place, "/run?id=2"))).unwrap();
-    assert_eq!(details["run"]["media"], json!([{"name": "image", "step": 2, "src": "media?id=2&place=0"}]));
-    let picture = get(place, "/media?id=2&place=0");
+    assert_eq!(details["run"]["media"], json!([{"name": "image", "step": 2, "src": "media?id=2&number=0"}]));
+    let picture = get(place, "/media?id=2&number=0");
     assert!(picture.contains("Content-Type: image/png\r\n") && body(&picture) == "picture", "{picture}");
-    for path in ["/media?id=2&place=1", "/media?id=2", "/media?id=1&place=0", "/media?id=2&place=-1"] {
+    for path in ["/media?id=2&number=1", "/media?id=2", "/media?id=1&number=0", "/media?id=2&number=-1"] {
         assert_eq!(status(&get(place, path)), "404", "{path}");
     }
     // A page of another site may have its name lead here.
@@ -430,6 +435,89 @@ fn rows_that_grow_are_those_of_a_reader_that_comes_later() {
     get(place, "/");
     let details: Value = serde_json::from_str(body(&get(place, "/run?id=1"))).unwrap();
     assert_eq!(details["run"]["axes"][0]["step"], json!([7]));
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn what_is_written_beside_the_record_of_a_run_is_seen() {
+    let lab = Lab::new();
+    // A run of another system, whose metrics lie elsewhere, and one that is evaluated after its end.
+    lab.write("runs/lightning_logs/version_0/hparams.yaml", "lr: 0.1\n");
+    let table = "runs/lightning_logs/version_0/metrics.csv";
+    lab.write(table, "epoch,step,loss\n0,1,0.5\n");
+    evals::ended(&lab, "a");
+    evals::save(&lab, "a", 1);
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let place = place(&url);
+    let run = |name: &str| {
+        let page = data(body(&get(place, "/"))); // looks at all runs
+        let run = page["runs"].as_array().unwrap().iter().find(|run| run["run"] == name).unwrap().clone();
+        let details = body(&get(place, &format!("/run?id={}", run["id"]))).to_owned();
+        (run["row"].clone(), serde_json::from_str::<Value>(&details).unwrap()["run"].clone())
+    };
+    wait_for("its metrics", || run("lightning_logs/version_0").0["loss.last"] == 0.5);
+    lab.append(table, "0,2,0.25\n");
+    let (row, _) = run("lightning_logs/version_0");
+    assert_eq!((&row["step"], &row["loss.last"]), (&json!(2), &json!(0.25)), "{row}");
+    // A table is read as a whole, and not at each request.
+    wait_for("its curve", || {
+        let (_, details) = run("lightning_logs/version_0");
+        details["curves"][0]["min"] == json!([0.5, 0.25])
+    });
+    // An evaluation, and one more under another label.
+    let (row, _) = run("a");
+    assert!(!row.to_string().contains("acc"), "{row}");
+    for label in ["default", "other"] {
+        evals::eval(&lab, &["--label", label, "a"], evals::SCRIPT).code(0);
+        let (row, details) = run("a");
+        assert_eq!(row[&format!("{label}/acc.last")], json!(0.1), "{row}");
+        let curves = details["curves"].as_array().unwrap();
+        assert!(curves.iter().any(|curve| curve["metric"] == format!("{label}/acc")), "{details}");
+    }
+    // A run that takes the place of another has its own curves.
+    made(&lab, "b", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 1}\n")]);
+    assert_eq!(run("b").1["curves"][0]["min"], json!([1]));
+    fs::remove_dir_all(lab.path("runs/b")).unwrap();
+    made(&lab, "b", &[("metrics.jsonl", "{\"step\": 5, \"loss\": 2}\n{\"step\": 6, \"loss\": 3}\n")]);
+    assert_eq!(run("b").1["curves"][0]["min"], json!([2, 3]));
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn a_picture_keeps_its_address_while_others_come() {
+    let lab = Lab::new();
+    let row = |step: u32, name: &str| json!({"step": step, "image": name}).to_string() + "\n";
+    made(&lab, "a", &[("metrics.jsonl", &(row(1, "1.png") + &row(2, "2.png")))]);
+    for name in ["1", "2", "3", "new"] {
+        lab.write(&format!("runs/a/{name}.png"), name);
+    }
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let place = place(&url);
+    let media = || {
+        get(place, "/"); // looks at all runs
+        let details: Value = serde_json::from_str(body(&get(place, "/run?id=1"))).unwrap();
+        let media = details["run"]["media"].as_array().unwrap().clone();
+        let of = |one: &Value| (one["step"].as_u64().unwrap(), format!("/{}", one["src"].as_str().unwrap()));
+        media.iter().map(of).collect::<BTreeMap<_, _>>()
+    };
+    let before = media();
+    // One replaces that of step 1, which moves the others in the list.
+    lab.append("runs/a/metrics.jsonl", row(2, "2.png") + &row(3, "3.png"));
+    lab.append("runs/a/metrics.jsonl", json!({"image": "new.png"}).to_string() + "\n");
+    let after = media();
+    assert_eq!(body(&get(place, &before[&1])), "1");
+    assert_eq!(body(&get(place, &after[&2])), "2");
+    assert_eq!(body(&get(place, &after[&3])), "3");
+    assert!(after.values().all(|address| status(&get(place, address)) == "200"), "{after:?}");
+    server.signal(Signal::INT);
+    server.wait();
+    // They are there for who has the address, also if nobody has asked for the details yet.
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    assert_eq!(body(&get(self::place(&url), &after[&3])), "3");
     server.signal(Signal::INT);
     server.wait();
     lab.nothing_left();
