@@ -242,8 +242,11 @@ fn there<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Option<T> {
 /// `eval_runs` beside the directory that holds the run; for a run in a batch, the directory in it that is
 /// named after the batch.
 pub fn directory(run: &RunDir, given: Option<&Path>) -> PathBuf {
-    let path = place(run);
-    let parent = path.parent().unwrap_or(Path::new("/"));
+    directory_below(place(run).parent().unwrap_or(Path::new("/")), given)
+}
+
+/// Like [`directory`], for the runs of this directory.
+fn directory_below(parent: &Path, given: Option<&Path>) -> PathBuf {
     let batch = BatchDir::at(parent).ok().flatten().and_then(|_| parent.file_name());
     let holder = match batch {
         Some(_) => parent.parent().unwrap_or(Path::new("/")),
@@ -267,32 +270,49 @@ fn place(run: &RunDir) -> PathBuf {
     }
 }
 
+/// The entries of a directory of evaluations.
+#[derive(Debug)]
+struct Listed {
+    directory: PathBuf,
+    names: BTreeSet<OsString>,
+}
+
 /// Finds the evaluations of runs. Reads each directory once, because many runs share one.
 #[derive(Debug, Default)]
 pub struct Finder {
     given: Option<PathBuf>,
-    listed: Mutex<HashMap<PathBuf, Arc<BTreeSet<OsString>>>>,
+    is_silent: bool,
+    /// By the directory of the runs.
+    listed: Mutex<HashMap<PathBuf, Arc<Listed>>>,
 }
 
 impl Finder {
     /// Creates a finder that looks below `given`, else in the default directory.
     pub fn new(given: Option<&Path>) -> Self {
-        Self { given: given.map(Path::to_owned), listed: Mutex::default() }
+        Self { given: given.map(Path::to_owned), ..Self::default() }
+    }
+
+    /// Makes it say nothing of evaluations that cannot be read, such as when that was said before.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self { is_silent: true, ..self }
     }
 
     /// Returns the evaluations of a run in the default place, by label.
     pub fn of_run(&self, run: &RunDir, run_id: &str) -> Vec<Evaluations> {
-        let mut prefix = place(run).file_name().unwrap_or_default().to_owned();
+        let path = place(run);
+        let mut prefix = path.file_name().unwrap_or_default().to_owned();
         prefix.push("_");
-        let directory = directory(run, self.given.as_deref());
-        let names = self.names(&directory);
-        let named = names.range(prefix.clone()..);
+        let listed = self.listed(path.parent().unwrap_or(Path::new("/")));
+        let named = listed.names.range(prefix.clone()..);
         let named = named.take_while(|name| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()));
         let mut found: Vec<Evaluations> = named
             .filter_map(|name| {
-                let root = directory.join(name);
+                let root = listed.directory.join(name);
                 let owner = owner(&root).unwrap_or_else(|error| {
-                    complain(&error); // the others are still found
+                    if !self.is_silent {
+                        complain(&error); // the others are still found
+                    }
                     None
                 });
                 let owner = owner.filter(|owner| owner.run_id == run_id)?;
@@ -303,15 +323,16 @@ impl Finder {
         found
     }
 
-    fn names(&self, directory: &Path) -> Arc<BTreeSet<OsString>> {
+    fn listed(&self, parent: &Path) -> Arc<Listed> {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(names) = listed.get(directory) {
-            return Arc::clone(names);
+        if let Some(known) = listed.get(parent) {
+            return Arc::clone(known);
         }
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let names = Arc::new(entries.map(|entry| entry.file_name()).collect());
-        listed.insert(directory.to_owned(), Arc::clone(&names));
-        names
+        let directory = directory_below(parent, self.given.as_deref());
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let new = Arc::new(Listed { names: entries.map(|entry| entry.file_name()).collect(), directory });
+        listed.insert(parent.to_owned(), Arc::clone(&new));
+        new
     }
 }
 

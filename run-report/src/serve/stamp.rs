@@ -21,7 +21,8 @@ impl Stamp {
     /// Looks at the files of a run, and at the files `beside` them.
     pub(super) fn of(run: &RunDir, beside: &[PathBuf]) -> Self {
         let layout = run.layout();
-        let own = [layout.status(), layout.attempts(), layout.notes(), layout.metrics(), layout.scraped()];
+        // attempts.jsonl does not change without status.json.
+        let own = [layout.status(), layout.notes(), layout.metrics(), layout.scraped()];
         Self {
             files: own.iter().chain(beside).map(|file| at(file)).collect(),
             foreign: layout.foreign().and_then(|_| run.stamp()),

@@ -190,7 +190,7 @@ impl<'a> World<'a> {
             };
             state.runs.iter().map(known).collect()
         };
-        let finder = Finder::new(self.selection.eval_dir);
+        let finder = Finder::new(self.selection.eval_dir).silent();
         let (mut changed, mut found): (Vec<Wanted>, _) = (Vec::new(), HashSet::new());
         for run in opened {
             let path = run.absolute();
@@ -224,6 +224,7 @@ impl<'a> World<'a> {
         let observer = Observer::of_many(None);
         let observer = if depth == Depth::Record { observer } else { observer.with_figures(figures) };
         let finder = Finder::new(self.selection.eval_dir);
+        let finder = if depth == Depth::Record { finder } else { finder.silent() };
         let read = |(run, beside): Wanted| {
             let begun = Instant::now();
             let stamp = Stamp::of(&run, &beside);
