@@ -19,6 +19,7 @@ mod main_process;
 mod monitor;
 mod oom;
 mod outcome;
+mod pipeline;
 pub mod pool;
 mod records;
 mod requirements;

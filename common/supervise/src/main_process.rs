@@ -1,7 +1,7 @@
-//! The main process of an attempt: the command, or the last process in a chain of shells if the command is a
-//! shell.
+//! The main process of an attempt: the command, with what a chain of shells waits for if the command is a shell.
 
 use super::end::End;
+use super::pipeline::{Parts, parts};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::process::foreground::is_shell;
 use run_common::process::identity::{Process, Signal};
@@ -13,20 +13,55 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The main process.
 #[derive(Debug, Default)]
 pub(super) struct MainProcess {
-    /// Pid of the command (0 if it never was a child of this process), and of the last process in the chain.
+    /// Pid of the command (0 if it never was a child of this process).
     command: i32,
-    last: i32,
-    /// A handle that is readable once the last process in the chain has ended, in case a shell waits for it.
-    handle: Option<Process>,
-    command_end: Option<End>,
-    last_end: Option<End>,
+    /// The other shells and programs.
+    others: Vec<i32>,
+    /// Handles of these and of what they feed, which are readable once they have ended: a shell may wait for them.
+    handles: Vec<Process>,
+    command_has_ended: bool,
+    /// How the last of them ended.
+    end: Option<End>,
     has_ended: bool,
+}
+
+/// The processes of a command.
+#[derive(Default)]
+struct Chain {
+    /// The shells that wait for the next one or for the programs, from the command on.
+    shells: Vec<Stat>,
+    /// The command, or what the last shell waits for.
+    programs: Vec<Stat>,
+    /// Programs that these feed in a pipeline.
+    fed: Vec<Stat>,
+}
+
+impl Chain {
+    fn add(&mut self, process: Stat, table: &ProcessTable) {
+        let children = table.children(process.pid).filter(|child| child.is_alive()).copied();
+        let children: Vec<Stat> = if is_shell(process.pid) { children.collect() } else { Vec::new() };
+        let parts = match children.as_slice() {
+            [] => None,
+            [child] => Some(Parts { first: vec![*child], fed: Vec::new() }),
+            several => parts(several),
+        };
+        match parts {
+            Some(Parts { first, fed }) => {
+                self.shells.push(process);
+                self.fed.extend(fed);
+                for next in first {
+                    self.add(next, table);
+                }
+            }
+            None => self.programs.push(process),
+        }
+    }
 }
 
 impl MainProcess {
     /// Creates the main process of a command that was started.
     pub(super) fn started(command: i32) -> Self {
-        Self { command, last: command, ..Self::default() }
+        Self { command, ..Self::default() }
     }
 
     /// Creates a main process that had ended before this process took over.
@@ -39,54 +74,48 @@ impl MainProcess {
         self.has_ended
     }
 
-    /// Returns a descriptor that becomes readable when it has ended, unless it is a child.
+    /// Returns a descriptor that becomes readable when it may have ended, beside the end of a child.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
-        self.handle.as_ref().map(Process::as_fd)
+        let living = self.handles.iter().find(|handle| !has_ended(handle));
+        let any = self.handles.first().filter(|_| self.command_has_ended);
+        living.or(any).map(Process::as_fd)
     }
 
-    /// Returns the processes from the command to the main process: each shell waits for the next process.
-    fn chain(&self) -> Vec<Stat> {
-        let table = ProcessTable::read();
-        let mut chain: Vec<Stat> = Stat::of(self.command).into_iter().collect();
-        while let Some(shell) = chain.last().filter(|stat| is_shell(stat.pid)) {
-            let children: Vec<&Stat> = table.children(shell.pid).filter(|child| child.is_alive()).collect();
-            let [child] = children.as_slice() else { break };
-            chain.push(**child);
+    fn chain(&self) -> Chain {
+        let mut chain = Chain::default();
+        if let Some(command) = Stat::of(self.command) {
+            chain.add(command, &ProcessTable::read());
         }
         chain
     }
 
-    /// Passes on a signal that only the program understands; a shell would die of it.
+    /// Passes on a signal that only programs understand; a shell would die of it.
     pub(super) fn pass_on(&self, signal: Signal) {
-        if let Some(last) = self.chain().last() {
-            signal_all(&[*last], signal);
-        }
+        signal_all(&self.chain().programs, signal);
     }
 
-    /// Returns the pid of the last process in the chain.
-    pub(super) fn last(&self) -> Option<i32> {
-        self.chain().last().map(|last| last.pid)
+    /// Returns the pids of the programs.
+    pub(super) fn programs(&self) -> Vec<i32> {
+        self.chain().programs.iter().map(|program| program.pid).collect()
     }
 
-    /// Asks it to end: first the shells, then the last process, unless `asks` did so already.
+    /// Asks it to end: first the shells, then the programs, unless `asks` did so already.
     pub(super) fn ask(&mut self, signal: Signal, asks: impl Fn(i32) -> bool) {
-        let mut chain = self.chain();
-        if let Some(last) = chain.last().filter(|last| last.pid != self.command) {
-            self.last = last.pid;
-            self.handle = Process::open(last);
-        }
-        if chain.is_empty() && self.command_end.is_none() {
+        let Chain { shells, programs, fed } = self.chain();
+        let others = || shells.iter().chain(&programs).filter(|one| one.pid != self.command);
+        let pids = others().map(|one| one.pid).collect();
+        let handles = others().chain(&fed).filter_map(Process::open).collect();
+        (self.others, self.handles) = (pids, handles);
+        if programs.is_empty() && !self.command_has_ended {
             // Without /proc, the command can be signalled nevertheless, as long as it was not waited for.
             let main = Some(self.command).filter(|&pid| pid > 0).map(Process::child);
             let _ = main.and_then(Result::ok).map(|main| main.signal(signal));
         }
-        let last = chain.pop();
-        signal_all(&chain, signal);
-        if let Some(last) = last.filter(|last| !asks(last.pid)) {
-            signal_all(&[last], signal);
-            chain.push(last);
+        let asked: Vec<Stat> = programs.into_iter().filter(|program| !asks(program.pid)).collect();
+        for some in [shells, asked] {
+            signal_all(&some, signal);
+            signal_all(&some, Signal::CONT); // a stopped process would not handle the signal
         }
-        signal_all(&chain, Signal::CONT); // a stopped process would not handle the signal
     }
 
     /// Signals the process group of the command: without `/proc`, no other processes of the run are known. The
@@ -99,32 +128,31 @@ impl MainProcess {
         }
     }
 
-    /// Records how a child has ended; returns whether it was the main process.
+    /// Records how a child has ended; returns whether the main process has ended with it.
     pub(super) fn note_end(&mut self, pid: i32, end: End) -> bool {
         if pid == self.command {
-            self.command_end = Some(end);
-        }
-        if pid != self.last {
+            self.command_has_ended = true;
+        } else if !self.others.contains(&pid) {
             return false;
         }
-        self.last_end = Some(end);
-        self.note_gone()
+        self.end = Some(end);
+        self.was_seen_to_end()
     }
 
-    /// Returns once whether it has ended, if it is not a child.
+    /// Returns once whether all of it has ended.
     pub(super) fn was_seen_to_end(&mut self) -> bool {
-        self.handle.as_ref().is_some_and(has_ended) && self.note_gone()
+        self.command_has_ended && self.handles.iter().all(has_ended) && self.note_gone()
     }
 
     /// Records that it has ended; returns whether this is news.
     pub(super) fn note_gone(&mut self) -> bool {
-        self.handle = None;
+        self.handles.clear();
         !std::mem::replace(&mut self.has_ended, true)
     }
 
     /// Returns how it ended.
     pub(super) fn end(&self) -> End {
-        self.last_end.or(self.command_end).unwrap_or(End::Unseen)
+        self.end.unwrap_or(End::Unseen)
     }
 }
 
@@ -140,19 +168,30 @@ mod tests {
 
     #[test]
     fn the_end_of_a_shell_is_not_that_of_what_it_waits_for() {
-        let mut main = MainProcess { last: 8, ..MainProcess::started(7) };
+        let me = Stat::of(std::process::id().cast_signed()).unwrap();
+        let handles = vec![Process::open(&me).unwrap()]; // it lives
+        let mut main = MainProcess { others: vec![8], handles, ..MainProcess::started(7) };
         assert!(!main.note_end(7, End::Exited(1)) && !main.has_ended());
+        main.handles.clear();
         assert!(main.note_end(8, End::Signaled(15)) && main.has_ended());
         assert_eq!(main.end(), End::Signaled(15));
         assert!(!main.note_end(8, End::Exited(0)), "it ends once");
     }
 
     #[test]
-    fn a_shell_tells_how_what_it_waits_for_ended_unless_that_was_seen() {
-        let mut main = MainProcess { last: 8, ..MainProcess::started(7) };
-        assert!(main.note_gone() && !main.note_gone());
+    fn what_a_shell_waits_for_ends_before_the_shell_which_tells_how() {
+        let mut main = MainProcess { others: vec![8], ..MainProcess::started(7) };
+        assert!(!main.note_end(8, End::Signaled(15)), "the shell goes on");
+        assert!(main.note_end(7, End::Exited(0)) && main.has_ended());
+        assert_eq!(main.end(), End::Exited(0));
+    }
+
+    #[test]
+    fn others_do_not_count() {
+        let mut main = MainProcess::started(7);
+        assert!(!main.note_end(9, End::Exited(0)));
         assert_eq!(main.end(), End::Unseen);
-        main.note_end(7, End::Exited(143));
-        assert_eq!(main.end(), End::Exited(143));
+        assert!(main.note_end(7, End::Exited(3)) && !main.note_gone());
+        assert_eq!(main.end(), End::Exited(3));
     }
 }

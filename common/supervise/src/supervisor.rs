@@ -315,10 +315,10 @@ impl<'a> Supervisor<'a> {
     }
 
     fn signal_all(&mut self, sent: Sent) {
-        if sent == Sent::Kill
-            && let Some(last) = self.main.last()
-        {
-            self.task.ending.signal_elsewhere(last, Signal::KILL);
+        if sent == Sent::Kill {
+            for program in self.main.programs() {
+                self.task.ending.signal_elsewhere(program, Signal::KILL);
+            }
         }
         let left = self.processes();
         if left.is_empty() {

@@ -98,6 +98,74 @@ while True: time.sleep(1)
 }
 
 #[test]
+fn one_in_a_pipeline_gets_the_stop_and_saves() {
+    let lab = Lab::new();
+    let program = r"
+import signal, sys, time
+def save(*_):
+    time.sleep(1)
+    print('saved', flush=True)
+    open('saved', 'a').write('once\n')
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print('ready', flush=True)
+while True: time.sleep(0.1)
+";
+    lab.write("train.py", program);
+    lab.write("pretty.py", "import sys\nfor line in sys.stdin: print('>', line, end='', flush=True)\n");
+    for (shell, wrapper, shown) in [
+        ("sh", "python3 train.py | tee log", "ready\nsaved\n"),
+        (
+            "bash",
+            "set -o pipefail; python3 train.py 2>&1 | tee log | grep --line-buffered -v nothing",
+            "ready\nsaved\n",
+        ),
+        ("bash", "cat train.py | python3 train.py", "ready\nsaved\n"),
+        ("bash", "python3 train.py > >(tee log)", "ready\nsaved\n"),
+        ("bash", "exec > >(tee log); python3 train.py; true", "ready\nsaved\n"),
+        ("sh", "(python3 train.py; true) | tee log", "ready\nsaved\n"),
+        ("bash", "bash -c 'python3 train.py | tee log' | cat", "ready\nsaved\n"),
+        ("sh", "python3 train.py | while read line; do echo \"> $line\"; done", "> ready\n> saved\n"),
+        ("sh", "python3 train.py | tee log | python3 pretty.py", "> ready\n> saved\n"),
+    ] {
+        let lab_run = Lab::new();
+        for file in ["train.py", "pretty.py"] {
+            std::fs::copy(lab.path(file), lab_run.path(file)).unwrap();
+        }
+        // What outlives the main process has no time to save.
+        let exec = start(&lab_run, &["--grace", "20s", "--linger", "300ms"], &[shell, "-c", wrapper]);
+        exec.signal(Signal::TERM);
+        exec.wait().code(0);
+        ended(&lab_run, "stopped", BY_TERM, Some(0), None);
+        assert_eq!(lab_run.read("saved"), "once\n", "{wrapper}");
+        assert_eq!(lab_run.read("runs/r/stdout.log"), shown, "{wrapper}");
+    }
+}
+
+#[test]
+fn a_shell_that_handles_the_stop_has_the_grace() {
+    let trap =
+        "trap 'echo saving; sleep 1; echo saved; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
+    for shell in ["sh", "bash"] {
+        let lab = Lab::new();
+        let exec = start(&lab, &["--grace", "20s", "--linger", "300ms"], &[shell, "-c", trap]);
+        exec.signal(Signal::TERM);
+        exec.wait().code(7);
+        ended(&lab, "stopped", BY_TERM, Some(7), None);
+        assert_eq!(lab.read("runs/r/stdout.log"), "ready\nsaving\nsaved\n", "{shell}");
+        // One that does not end is killed after the grace, which is reported.
+        let lab = Lab::new();
+        let deaf = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+        let exec = start(&lab, &["--grace", "300ms", "--linger", "300ms"], &[shell, "-c", deaf]);
+        exec.signal(Signal::TERM);
+        let said = exec.wait().code(137).err();
+        assert!(said.contains("has not ended after grace 0.3s and linger 0.3s: killed"), "{said}");
+        let remark = "stopped by signal 15 (TERM); killed after grace 0.3s and linger 0.3s";
+        ended(&lab, "stopped", Some(remark), None, Some(9));
+    }
+}
+
+#[test]
 fn its_workers_live_until_it_has_saved_and_no_longer() {
     let lab = Lab::new();
     let program = r"
