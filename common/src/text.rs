@@ -81,6 +81,13 @@ fn fit_around(text: &str, columns: usize, head: usize) -> String {
     head + &tail.into_iter().rev().collect::<String>()
 }
 
+/// Makes one line of a text: without terminal control sequences, and with a blank for each break or control character.
+pub fn one_line(text: &str) -> String {
+    let plain = without_escapes(text);
+    let words = plain.split(|c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}');
+    words.map(str::trim).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 /// Removes terminal control sequences (`ESC [ … letter`, `ESC ] … BEL`, other two-byte escapes).
 pub fn without_escapes(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());

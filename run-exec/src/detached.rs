@@ -3,9 +3,9 @@
 use crate::options::Options;
 use run_common::cli::listed::names_from;
 use run_common::cli::names::Names;
-use run_common::cli::operands::check_stdin;
+use run_common::cli::operands::{Operand, check_stdin};
 use run_common::cli::out::Out;
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::rundir::batch::BatchDir;
 use run_common::rundir::open::RunDir;
@@ -14,31 +14,44 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-/// Returns the operands, with the names from stdin for `-`: nobody can read them after the caller has returned.
-pub(crate) fn named(options: &Options) -> Result<Vec<String>, Error> {
-    let mut named = Vec::new();
+/// Returns the operands, with the names from stdin for `-`: nobody can read them after the caller has returned. Reports
+/// lines that are no names, and returns the worst status of them.
+pub(crate) fn named(options: &Options) -> Result<(Vec<String>, Exit), Error> {
+    let (mut named, mut exit) = (Vec::new(), Exit::Ok);
     for operand in &options.operands {
         if operand == "-" {
             check_stdin()?;
             for name in names_from(io::stdin().lock(), options.null) {
-                named.push(name?);
+                match name {
+                    Ok(name) => named.push(name),
+                    Err(error) => exit = exit.max(reported(&error)),
+                }
             }
         } else {
             named.push(operand.clone());
         }
     }
-    Ok(named)
+    Ok((named, exit))
 }
 
-/// Opens the runs of the operands, each once.
-pub(crate) fn open(options: &Options) -> Result<Vec<RunDir>, Error> {
+/// Opens the runs of the operands, each once. Reports those that cannot be opened, and returns the worst status of them:
+/// nobody hears of it later.
+pub(crate) fn open(options: &Options) -> (Vec<RunDir>, Exit) {
     let mut names = Names::below(options.runs_dir.clone());
     let mut known = HashSet::new();
-    let mut runs = Vec::new();
+    let (mut runs, mut exit) = (Vec::new(), options.listed);
     for operand in &options.operands {
-        runs.extend(names.open(operand)?.runs()?.into_iter().filter(|run| known.insert(run.absolute())));
+        match names.open(operand).and_then(Operand::runs) {
+            Ok(found) => runs.extend(found.into_iter().filter(|run| known.insert(run.absolute()))),
+            Err(error) => exit = exit.max(reported(&error)),
+        }
     }
-    Ok(runs)
+    (runs, exit)
+}
+
+fn reported(error: &Error) -> Exit {
+    complain(error);
+    error.exit()
 }
 
 /// Prints the paths of the runs, and how to follow them. The runs continue even if printing fails.

@@ -2,7 +2,7 @@
 
 use crate::cli::{Args, FailFast, FromStep};
 use run_common::cli::slots::Slots;
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::rundir::attempts::JobStart;
 use run_common::rundir::launch::Owner;
 use run_common::rundir::options::AttemptOptions;
@@ -16,6 +16,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) operands: Vec<String>,
+    /// The worst status of the lines on stdin that are no names, if they were read before.
+    pub(crate) listed: Exit,
     pub(crate) runs_dir: PathBuf,
     /// Whether names on stdin end in NUL.
     pub(crate) null: bool,
@@ -84,6 +86,7 @@ impl Options {
         let (resume, unfinished) = (args.resume, args.unfinished);
         Ok(Self {
             operands: args.runs.clone(),
+            listed: Exit::Ok,
             runs_dir: args.runs_dir.path(),
             null: args.null,
             slots: args.slots.clone(),

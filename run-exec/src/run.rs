@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     let mut names = Names::below(options.runs_dir.clone());
     check_command_apart(&mut names, &options.operands, !options.command.is_empty())?;
     if options.detach {
-        options.operands = detached::named(&options)?;
+        (options.operands, options.listed) = detached::named(&options)?;
     }
     if !options.quiet && check_open(1).is_err() {
         warn("stdout is closed: output goes only to the logs");
@@ -92,11 +92,13 @@ fn execute_several(options: &Options, is_one: bool) -> Result<Ended, Error> {
     }
     let slots = options.slots.count()?;
     if options.detach {
-        // Errors in the operands can only be reported now.
-        let runs = detached::open(options)?;
+        let (runs, exit) = detached::open(options);
+        if runs.is_empty() {
+            return Ok(Ended::With(exit as u8));
+        }
         if let Side::Parent(_) = detach()? {
             detached::report(options, &runs);
-            return Ok(Ended::With(0));
+            return Ok(Ended::With(exit as u8));
         }
     }
     Ok(Controller::new(options, slots, is_one)?.control())

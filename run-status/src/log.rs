@@ -4,6 +4,7 @@ use crate::cli::Log;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::read::open_file;
+use run_common::message::warn;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observer;
@@ -11,6 +12,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::recorded::Recorded;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
 
 /// Bytes to read of a line of combined.log at a time; most lines are shorter.
 const PIECE: u64 = 64 << 10;
+
+/// Bytes of a log that are compared before more is read.
+const SEEN: u64 = 128;
 
 /// Prints a log, and what is appended to it until the run has ended.
 pub(crate) fn print(
@@ -37,7 +42,7 @@ pub(crate) fn print(
     }
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
-    let mut is_within = false;
+    let (mut is_within, mut seen) = (false, Vec::new());
     let mut has_ended = !follow || observer.observe(run)?.status().has_ended();
     loop {
         if log.is_none() {
@@ -46,17 +51,27 @@ pub(crate) fn print(
                     if begin > 0 {
                         file.seek(SeekFrom::Start(begin)).map_err(failed)?;
                     }
-                    Some(BufReader::with_capacity(64 << 10, file))
+                    let mut log = BufReader::with_capacity(64 << 10, file);
+                    seen = before(&mut log).map_err(failed)?;
+                    Some(log)
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None, // nothing was written yet
                 Err(error) => return Err(failed(error)),
             };
         }
         if let Some(log) = &mut log {
+            if before(log).map_err(failed)? != seen {
+                warn(&format!("'{}' was cut: what follows is from its new beginning", path.display()));
+                log.rewind().map_err(failed)?;
+                is_within = false;
+            }
             if has_heads {
                 print_lines(log, out, has_ended, &mut is_within).map_err(failed)??;
             } else {
                 print_bytes(log, out).map_err(failed)??;
+            }
+            if !has_ended {
+                seen = before(log).map_err(failed)?;
             }
         }
         out.flush()?;
@@ -65,6 +80,18 @@ pub(crate) fn print(
         }
         out.pause(PAUSE)?;
         has_ended = observer.observe(run)?.status().has_ended();
+    }
+}
+
+/// Returns the last bytes before the place up to which a log was read. They change if the log is cut, however long it is
+/// by now.
+fn before(log: &mut BufReader<File>) -> io::Result<Vec<u8>> {
+    let place = log.stream_position()?;
+    let from = place.saturating_sub(SEEN);
+    let mut bytes = vec![0; usize::try_from(place - from).unwrap_or_default()];
+    match log.get_ref().read_exact_at(&mut bytes, from) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Vec::new()),
+        read => read.map(|()| bytes),
     }
 }
 

@@ -105,15 +105,17 @@ impl MetricSource {
 
     /// Checks the name of a file below a run, and returns it as typed.
     pub fn check_name(name: &str) -> Result<String, String> {
-        if Path::new(name).components().any(|part| part == Component::ParentDir) {
+        let is_below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if name.is_empty() || !Path::new(name).components().all(is_below) {
             return Err("must be below the run, such as out/history.csv".to_owned());
         }
         Ok(name.to_owned())
     }
 
-    /// Creates a source from a named file below a run; `None` if it is empty. Its name and its first bytes
+    /// Creates a source from a named file below a run; `None` if it is empty, or elsewhere. Its name and its first bytes
     /// determine its format.
     pub(crate) fn named(root: &Path, name: &str) -> Option<Self> {
+        Self::check_name(name).ok()?; // a record may be hostile
         let path = root.join(name);
         let format = SourceFormat::of_named(&path)?;
         Some(Self::of(format, vec![SourceFile::appended(path, root)]))

@@ -5,6 +5,7 @@ use crate::fsio::atomic::keep_mode;
 use crate::fsio::read::read_start;
 use crate::fsio::write::create;
 use crate::provenance::redact::redact_text;
+use crate::text::one_line;
 use crate::time::{Timestamp, human};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -51,7 +52,7 @@ impl StopRequest {
     /// processes may write at once. On a full disk the file is left empty; its existence is the request.
     pub fn write(&self, stop: &Path) -> io::Result<()> {
         let scratch = stop.with_file_name(format!(".stop.{}.tmp", std::process::id()));
-        let written = self.clone().without_secrets().write_by(stop, &scratch);
+        let written = self.clone().cleaned().write_by(stop, &scratch);
         let _ = fs::remove_file(&scratch); // best effort: it has its final name by now, or is useless
         match written {
             Err(_) if fs::symlink_metadata(stop).is_err() => create(stop).map(drop),
@@ -88,11 +89,13 @@ impl StopRequest {
     pub fn read(stop: &Path) -> Option<Self> {
         fs::symlink_metadata(stop).ok()?;
         let text = read_start(stop, LIMIT).unwrap_or_default(); // its existence is the request
-        Some(serde_json::from_slice::<Self>(&text).unwrap_or_default().without_secrets())
+        Some(serde_json::from_slice::<Self>(&text).unwrap_or_default().cleaned())
     }
 
-    fn without_secrets(mut self) -> Self {
-        self.why = self.why.map(|why| redact_text(&why).into_owned());
+    /// Removes secrets, and makes one line of each text: they become parts of reasons.
+    fn cleaned(mut self) -> Self {
+        self.why = self.why.map(|why| one_line(&redact_text(&why)));
+        self.by = self.by.map(|by| one_line(&by));
         self
     }
 

@@ -31,6 +31,12 @@ fn a_pipe_carries_several_detached_runs() {
     wait_for("the controller to end", || lab.alive().is_empty());
     let again = lab.cmd("run-exec").args(["-q", "--detach", "--resume", "d/x"]).run().code(0);
     assert!(!again.stdout("d/x\n").err().contains("follow"));
-    let refused = lab.cmd("run-exec").args(["--detach", "-"]).stdin("d/x\nnope\n").run().code(125).stdout("");
-    refused.stderr_has("no run 'nope'");
+    // What cannot be executed does not prevent the others.
+    lab.new_run("y", &["true"]);
+    let done = lab.cmd("run-exec").args(["--detach", "-"]).stdin("y\n{\"path\": 1}\nnope\n").run().code(3);
+    done.stdout("runs/y\n").stderr_has("no run 'nope'");
+    lab.cmd("run-status").args(["--wait", "y"]).run().code(0);
+    let done = lab.cmd("run-exec").args(["--detach", "nope", "gone"]).run().code(3).stdout("");
+    done.stderr_has("no run 'nope'").stderr_has("no run 'gone'");
+    wait_for("the controller to end", || lab.alive().is_empty());
 }

@@ -213,6 +213,34 @@ fn output_that_ends_without_newline_and_nothing_at_all_are_output_too() {
 }
 
 #[test]
+fn a_log_that_is_cut_is_followed_from_its_new_beginning() {
+    let lab = Lab::new();
+    let program =
+        "echo a first line that is longer; until [ -e go ]; do sleep 0.02; done; echo second; echo third";
+    for which in ["combined", "stdout"] {
+        let run = lab.new_run(which, &["sh", "-c", program]);
+        let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();
+        let log = format!("{run}/{which}.log");
+        lab.await_text(&log, "a first line");
+        let seen = lab.path(format!("seen-{which}"));
+        let out = File::create(&seen).unwrap();
+        let option = format!("--log={which}");
+        let follow = lab.cmd("run-status").args([&option, "-f", &run]).stdout_to(out).spawn();
+        wait_for("the first line", || fs::read_to_string(&seen).unwrap().contains("is longer"));
+        lab.write(&log, "");
+        lab.write("go", "");
+        exec.wait().code(0);
+        let told = follow.wait().code(0).err();
+        assert!(
+            told.ends_with(&format!("{which}.log' was cut: what follows is from its new beginning\n")),
+            "{told}"
+        );
+        assert!(fs::read_to_string(&seen).unwrap().ends_with("is longer\nsecond\nthird\n"));
+        fs::remove_file(lab.path("go")).unwrap();
+    }
+}
+
+#[test]
 fn the_log_is_printed_as_it_was_written_and_followed_to_its_end() {
     let lab = Lab::new();
     let program =

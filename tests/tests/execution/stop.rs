@@ -56,10 +56,12 @@ fn a_second_request_can_shorten_the_grace_and_the_first_is_recorded() {
     lab.new_run("r", &["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]);
     let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "r"]).spawn();
     lab.await_text("runs/r/stdout.log", "ready\n");
-    lab.cmd("run-stop").args(["--no-wait", "--why", "first", "r"]).run().code(0).stdout("runs/r: running\n");
+    // A reason is one line.
+    let why = "\u{1b}[31mfirst\n\tof all\n";
+    lab.cmd("run-stop").args(["--no-wait", "--why", why, "r"]).run().code(0).stdout("runs/r: running\n");
     let status = lab.await_status("r", "ending", |status| !status["reason"].is_null());
     let reason = status["reason"].as_str().unwrap();
-    assert!(reason.starts_with("ending: stopped by ") && reason.ends_with(": first"), "{reason}");
+    assert!(reason.starts_with("ending: stopped by ") && reason.ends_with(": first of all"), "{reason}");
     lab.cmd("run-stop")
         .args(["--grace", "0s", "--why", "second", "r"])
         .run()
@@ -67,7 +69,7 @@ fn a_second_request_can_shorten_the_grace_and_the_first_is_recorded() {
         .stdout("runs/r: stopped\n");
     exec.wait().code(137);
     let reason = lab.status("r")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains(": first; killed ") && reason.ends_with(" linger 0.1s"), "{reason}");
+    assert!(reason.contains(": first of all; killed ") && reason.ends_with(" linger 0.1s"), "{reason}");
 }
 
 #[test]

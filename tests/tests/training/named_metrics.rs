@@ -36,9 +36,16 @@ fn beside_a_file_that_was_named_no_other_counts_though_it_never_comes() {
     assert_eq!(step(&lab), json!(null));
     assert_eq!(lab.cmd("run-report").arg("--metrics").run().code(0).out(), "run,step\n");
     for tool in ["run-exec", "run-new"] {
-        let done = lab.cmd(tool).args(["--metrics", "../other/metrics.csv", "x", "--", "true"]).run();
-        assert!(done.err().contains("must be below the run"), "{}", done.err());
+        for elsewhere in ["../other/metrics.csv", "a/../../x.csv", "/etc/passwd", ""] {
+            let done = lab.cmd(tool).args(["--metrics", elsewhere, "x", "--", "true"]).run();
+            assert!(done.err().contains("must be below the run"), "{elsewhere}: {}", done.err());
+        }
     }
+    // A record that names a file elsewhere shows nothing of it.
+    let record = lab.read("runs/r/.run/attempts.jsonl").replace("mine.csv", "/etc/passwd");
+    lab.write("runs/r/.run/attempts.jsonl", record);
+    let shown = lab.cmd("run-report").arg("--metrics").run().out();
+    assert!(!shown.contains("root"), "{shown}");
 }
 
 #[test]
