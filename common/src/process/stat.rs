@@ -30,6 +30,8 @@ pub struct Stat {
     pub rss_pages: u64,
     /// Ignored signals as bits, signal 1 being the lowest.
     pub ignored: u64,
+    /// Signals that it handles, likewise.
+    pub caught: u64,
 }
 
 impl Stat {
@@ -69,6 +71,7 @@ impl Stat {
             start: number(19)?,
             rss_pages: number(21)?,
             ignored: number(30)?,
+            caught: number(31)?,
         })
     }
 

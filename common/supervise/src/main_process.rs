@@ -15,11 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub(super) struct MainProcess {
     /// Pid of the command (0 if it never was a child of this process).
     command: i32,
-    /// The other shells and programs.
+    /// The other programs, and shells that decide by themselves when to end.
     others: Vec<i32>,
     /// Handles of these and of what they feed, which are readable once they have ended: a shell may wait for them.
     handles: Vec<Process>,
-    command_has_ended: bool,
+    /// The command has ended, or is a shell that does not count.
+    has_no_command: bool,
     /// How the last of them ended.
     end: Option<End>,
     has_ended: bool,
@@ -77,7 +78,7 @@ impl MainProcess {
     /// Returns a descriptor that becomes readable when it may have ended, beside the end of a child.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
         let living = self.handles.iter().find(|handle| !has_ended(handle));
-        let any = self.handles.first().filter(|_| self.command_has_ended);
+        let any = self.handles.first().filter(|_| self.has_no_command);
         living.or(any).map(Process::as_fd)
     }
 
@@ -102,11 +103,13 @@ impl MainProcess {
     /// Asks it to end: first the shells, then the programs, unless `asks` did so already.
     pub(super) fn ask(&mut self, signal: Signal, asks: impl Fn(i32) -> bool) {
         let Chain { shells, programs, fed } = self.chain();
-        let others = || shells.iter().chain(&programs).filter(|one| one.pid != self.command);
+        let counting = || shells.iter().filter(|shell| decides(shell)).chain(&programs);
+        let others = || counting().filter(|one| one.pid != self.command);
         let pids = others().map(|one| one.pid).collect();
         let handles = others().chain(&fed).filter_map(Process::open).collect();
         (self.others, self.handles) = (pids, handles);
-        if programs.is_empty() && !self.command_has_ended {
+        self.has_no_command |= !programs.is_empty() && !counting().any(|one| one.pid == self.command);
+        if programs.is_empty() && !self.has_no_command {
             // Without /proc, the command can be signalled nevertheless, as long as it was not waited for.
             let main = Some(self.command).filter(|&pid| pid > 0).map(Process::child);
             let _ = main.and_then(Result::ok).map(|main| main.signal(signal));
@@ -131,17 +134,19 @@ impl MainProcess {
     /// Records how a child has ended; returns whether the main process has ended with it.
     pub(super) fn note_end(&mut self, pid: i32, end: End) -> bool {
         if pid == self.command {
-            self.command_has_ended = true;
+            self.has_no_command = true;
         } else if !self.others.contains(&pid) {
             return false;
         }
-        self.end = Some(end);
+        if !self.has_ended || self.end.is_none() {
+            self.end = Some(end);
+        }
         self.was_seen_to_end()
     }
 
     /// Returns once whether all of it has ended.
     pub(super) fn was_seen_to_end(&mut self) -> bool {
-        self.command_has_ended && self.handles.iter().all(has_ended) && self.note_gone()
+        self.has_no_command && self.handles.iter().all(has_ended) && self.note_gone()
     }
 
     /// Records that it has ended; returns whether this is news.
@@ -154,6 +159,12 @@ impl MainProcess {
     pub(super) fn end(&self) -> End {
         self.end.unwrap_or(End::Unseen)
     }
+}
+
+/// Returns whether a shell has a trap for a request to end. Others die of it, or go on with their script after an
+/// interrupt.
+fn decides(shell: &Stat) -> bool {
+    (shell.caught | shell.ignored) >> (Signal::TERM.as_raw() - 1) & 1 == 1
 }
 
 /// Returns whether a process has ended, by its handle.
@@ -183,6 +194,14 @@ mod tests {
         let mut main = MainProcess { others: vec![8], ..MainProcess::started(7) };
         assert!(!main.note_end(8, End::Signaled(15)), "the shell goes on");
         assert!(main.note_end(7, End::Exited(0)) && main.has_ended());
+        assert_eq!(main.end(), End::Exited(0));
+    }
+
+    #[test]
+    fn a_shell_that_goes_on_with_its_script_does_not_count() {
+        let mut main = MainProcess { others: vec![8], has_no_command: true, ..MainProcess::started(7) };
+        assert!(main.note_end(8, End::Exited(0)) && main.has_ended());
+        assert!(!main.note_end(7, End::Exited(5)));
         assert_eq!(main.end(), End::Exited(0));
     }
 

@@ -13,6 +13,18 @@ fn start(lab: &Lab, options: &[&str], command: &[&str]) -> Running {
     exec
 }
 
+/// A program that saves for half a second when it is interrupted, and succeeds.
+const INTERRUPTED: &str = r"
+import signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    print('saved', flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGINT, save)
+print('ready', flush=True)
+while True: time.sleep(0.1)
+";
+
 /// Expects how the run ended, and that nothing is left of it.
 #[track_caller]
 fn ended(lab: &Lab, status: &str, reason: Option<&str>, exit_code: Option<i64>, signal: Option<i64>) {
@@ -140,6 +152,19 @@ while True: time.sleep(0.1)
         assert_eq!(lab_run.read("saved"), "once\n", "{wrapper}");
         assert_eq!(lab_run.read("runs/r/stdout.log"), shown, "{wrapper}");
     }
+}
+
+#[test]
+fn a_script_that_goes_on_after_an_interrupt_has_no_grace() {
+    let lab = Lab::new();
+    lab.write("train.py", INTERRUPTED);
+    let script = "python3 train.py; echo next; sleep 1000";
+    let exec = start(&lab, &["--grace", "1h", "--linger", "300ms"], &["bash", "-c", script]);
+    exec.signal(Signal::INT);
+    exec.wait();
+    assert!(lab.read("runs/r/stdout.log").starts_with("ready\nsaved\n"));
+    assert_eq!(lab.status("r")["status"], "stopped");
+    lab.nothing_left();
 }
 
 #[test]
