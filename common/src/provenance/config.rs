@@ -105,25 +105,60 @@ fn from_yaml(yaml: &Yaml) -> Value {
     }
 }
 
-/// Reads the plain assignments of a Python config: `max_iters = 5000  # comment` at the margin.
+/// Reads the plain assignments of a Python config: `max_iters = 5000  # comment` at the margin. A name that is assigned
+/// anything else later has no value.
 fn parse_python(text: &str) -> Value {
     let mut values = Map::new();
+    let mut within = None; // a text of several lines, by its quotes
     for line in text.lines() {
-        let Some((name, literal)) = line.split_once('=') else { continue };
+        let begins_within = within.is_some();
+        within = quotes_after(line, within);
+        let Some((name, literal)) = line.split_once('=').filter(|_| !begins_within) else { continue };
+        if literal.starts_with('=') {
+            continue; // a comparison
+        }
         let name = name.split(':').next().unwrap_or(name).trim_end(); // `lr: float = 1e-3`
-        let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-        if is_name && let Some(value) = python_literal(literal.trim()) {
-            values.insert(name.to_owned(), value);
+        let bare = name.trim_end_matches(|c| "+-*/%@&|^<>".contains(c)).trim_end(); // `seed += 1`
+        let is_name = bare.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && bare.chars().all(|c| c.is_alphanumeric() || c == '_');
+        match python_literal(literal.trim()).filter(|_| bare == name) {
+            _ if !is_name => {}
+            Some(value) => drop(values.insert(name.to_owned(), value)),
+            None => drop(values.shift_remove(bare)),
         }
     }
     Value::Object(values)
 }
 
+/// Returns the quotes of the text of several lines that a line is followed by, if it begins `within` one or not.
+fn quotes_after(line: &str, mut within: Option<&'static str>) -> Option<&'static str> {
+    let mut rest = line;
+    loop {
+        let quotes = match within {
+            Some(quotes) => quotes,
+            None => {
+                let first = |quotes: &&str| rest.find(*quotes);
+                let next = ["\"\"\"", "'''"]
+                    .into_iter()
+                    .filter(|quotes| first(quotes).is_some())
+                    .min_by_key(first)?;
+                if rest.split(next).next().is_some_and(|before| before.contains('#')) {
+                    return None; // in a comment
+                }
+                next
+            }
+        };
+        let Some((_, after)) = rest.split_once(quotes) else { return within };
+        rest = after;
+        within = if within.is_some() { None } else { Some(quotes) };
+    }
+}
+
 fn python_literal(text: &str) -> Option<Value> {
     if let Some(quote) = text.chars().next().filter(|quote| matches!(quote, '\'' | '"')) {
-        let (inside, _) = text[1..].split_once(quote)?;
-        return Some(Value::from(inside));
+        let (inside, rest) = text[1..].split_once(quote)?;
+        let is_all = rest.trim_start().is_empty() || rest.trim_start().starts_with('#');
+        return Some(Value::from(inside)).filter(|_| is_all && !inside.contains('\\'));
     }
     let word = text.split('#').next()?.trim_end();
     match word {
@@ -161,5 +196,33 @@ mod tests {
         );
         assert_eq!(keys("a.py", "seed = 7\nlr = 1e-1  # rate\n"), ["seed=7", "lr=0.1"]);
         assert!(flat(&Value::from(3)).is_empty());
+    }
+
+    #[test]
+    fn of_a_python_config_plain_assignments_count() {
+        let read = |text: &str| parse(Path::new("a.py"), text.as_bytes()).unwrap();
+        let plain = "a = 'x'  # one\nb: int = 1_000\nc = \"it's\"\nd = None\n";
+        assert_eq!(read(plain), serde_json::json!({"a": "x", "b": 1000, "c": "it's", "d": null}));
+        for other in [
+            "a = \"cuda\" if gpu else \"cpu\"",
+            "a = \"cu\" + \"da\"",
+            "a = \"cuda:%d\" % 1",
+            "a = 'it\\'s'",
+            "a = 5 * 2",
+            "a = b = 5",
+            "a = 5\na = make()",
+            "a = 5\na += 1",
+            "a = 5\na: int = f(3)",
+            "text = \"\"\"\na = 5\n\"\"\"",
+            "'''\na = 5\n'''  # a",
+            "a = \"\"\"x\"\"\"",
+            "if a == 5: pass\n  a = 5",
+        ] {
+            assert_eq!(read(other), serde_json::json!({}), "{other}");
+        }
+        assert_eq!(
+            read("a = 5  # \"\"\"\nb = 1\na == 6\nc = '''x'''\nd = 2"),
+            serde_json::json!({"a": 5, "b": 1, "d": 2})
+        );
     }
 }
