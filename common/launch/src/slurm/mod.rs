@@ -106,7 +106,10 @@ impl Slurm {
         let words = ["--noheader", "--me", "--states=all", "--format=%F|%V|%k"].map(str::to_owned);
         let answered = self.call("squeue", &words, Vec::new(), ANSWER).ok().filter(|told| told.is_ok)?;
         let comment = submit::comment(list)?;
-        let ids: BTreeSet<&str> = query::accepted(&answered.stdout, &comment, since).collect();
+        // The array that this process is a task of has the same comment, and may be as young.
+        let own = ["SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID"].map(|name| env::var(name).unwrap_or_default());
+        let accepted = query::accepted(&answered.stdout, &comment, since);
+        let ids: BTreeSet<&str> = accepted.filter(|id| own.iter().all(|own| own != id)).collect();
         ids.first().filter(|_| ids.len() == 1).map(|&id| id.to_owned())
     }
 
