@@ -292,7 +292,7 @@ impl Finder {
         Self { given: given.map(Path::to_owned), ..Self::default() }
     }
 
-    /// Makes it say nothing of evaluations that cannot be read, such as when that was said before.
+    /// Makes it say nothing of evaluations that cannot be read, as when it was reported before.
     #[must_use]
     pub fn silent(self) -> Self {
         Self { is_silent: true, ..self }

@@ -82,7 +82,14 @@ fn copy(pipe: Pipe, mut to: impl Write + Send + 'static, done: UnixStream) {
             match read.read(&mut block) {
                 Ok(0) => return,
                 Ok(count) => {
-                    if to.write_all(&block[..count]).and_then(|()| to.flush()).is_err() {
+                    if let Err(error) = to.write_all(&block[..count]).and_then(|()| to.flush()) {
+                        // A reader that has gone, such as head(1), wants no more.
+                        if error.kind() != io::ErrorKind::BrokenPipe {
+                            warn(&format!(
+                                "cannot pass output on: {}; it goes only to the logs",
+                                plain(&error)
+                            ));
+                        }
                         return;
                     }
                 }

@@ -164,6 +164,10 @@ fn a_tool_without_stdout_says_so_when_it_has_something_to_print() {
         done.err()
     );
     assert_eq!(lab.read("runs/r/stdout.log"), "hi\nhi\n");
+    let done = lab.cmd("sh").args(["-c", "exec run-exec --resume r >/dev/full"]).run().code(0);
+    let why = "cannot pass output on: No space left on device; it goes only to the logs";
+    assert!(done.err().contains(&format!("run-exec: {why}\n")), "{}", done.err());
+    assert_eq!(lab.read("runs/r/stdout.log"), "hi\nhi\nhi\n");
     let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
     lab.cmd(bin().join("run-status")).arg("-a").stdout_to(null()).run().code(0).stderr("");
 }

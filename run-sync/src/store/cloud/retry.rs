@@ -36,7 +36,7 @@ pub(super) struct Retry {
     seen: Mutex<Seen>,
 }
 
-/// What became of the last requests.
+/// The outcomes of the last requests.
 #[derive(Debug, Default)]
 struct Seen {
     /// When a request was answered for good, as it was asked or not.
