@@ -41,9 +41,9 @@ demo: all
 	RUN_BIN=$(CURDIR)/$(BIN) examples/demo
 
 # The tests drive the release binaries; they themselves are built without optimization, in a tenth of the time. Most of
-# them wait for processes most of the time: three times as many run as there are cores.
+# them wait for processes most of the time: twice as many run as there are cores.
 test: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) RUST_TEST_THREADS=$$(($$(nproc) * 3)) env --default-signal $(CARGO) test --locked --workspace
+	RUN_BIN=$(CURDIR)/$(BIN) RUST_TEST_THREADS=$$(($$(nproc) * 2)) env --default-signal $(CARGO) test --locked --workspace
 
 # The names choose modules of tests in any of the test programs.
 soak: setup all
