@@ -13,13 +13,15 @@ fn start(lab: &Lab, options: &[&str], command: &[&str]) -> Running {
     exec
 }
 
-/// A program that saves for half a second when it is interrupted, and succeeds.
-const INTERRUPTED: &str = r"
+/// A program that saves for a second when it is asked to end, and succeeds.
+const SAVES: &str = r"
 import signal, sys, time
 def save(*_):
-    time.sleep(0.5)
+    time.sleep(1)
     print('saved', flush=True)
+    open('saved', 'a').write('once\n')
     sys.exit(0)
+signal.signal(signal.SIGTERM, save)
 signal.signal(signal.SIGINT, save)
 print('ready', flush=True)
 while True: time.sleep(0.1)
@@ -80,17 +82,7 @@ fn a_helper_that_ends_by_itself_in_time_is_left_alone() {
 #[test]
 fn one_wrapped_in_a_shell_gets_the_stop_and_saves() {
     let lab = Lab::new();
-    let program = r"
-import signal, sys, time
-def save(*_):
-    time.sleep(0.5)
-    open('saved', 'a').write('once\n')
-    sys.exit(0)
-signal.signal(signal.SIGTERM, save)
-print('ready')
-while True: time.sleep(1)
-";
-    lab.write("train.py", program);
+    lab.write("train.py", SAVES);
     lab.write("inner.sh", "python3 train.py; echo after >> after");
     for wrapper in [
         "python3 train.py; echo after >> after",
@@ -112,18 +104,7 @@ while True: time.sleep(1)
 #[test]
 fn one_in_a_pipeline_gets_the_stop_and_saves() {
     let lab = Lab::new();
-    let program = r"
-import signal, sys, time
-def save(*_):
-    time.sleep(1)
-    print('saved', flush=True)
-    open('saved', 'a').write('once\n')
-    sys.exit(0)
-signal.signal(signal.SIGTERM, save)
-print('ready', flush=True)
-while True: time.sleep(0.1)
-";
-    lab.write("train.py", program);
+    lab.write("train.py", SAVES);
     lab.write("pretty.py", "import sys\nfor line in sys.stdin: print('>', line, end='', flush=True)\n");
     for (shell, wrapper, shown) in [
         ("sh", "python3 train.py | tee log", "ready\nsaved\n"),
@@ -157,7 +138,7 @@ while True: time.sleep(0.1)
 #[test]
 fn a_script_that_goes_on_after_an_interrupt_has_no_grace() {
     let lab = Lab::new();
-    lab.write("train.py", INTERRUPTED);
+    lab.write("train.py", SAVES);
     let script = "python3 train.py; echo next; sleep 1000";
     let exec = start(&lab, &["--grace", "1h", "--linger", "300ms"], &["bash", "-c", script]);
     exec.signal(Signal::INT);
