@@ -165,11 +165,8 @@ pub(super) fn lines<T: AsRef<str>>(
                 line.extend(std::iter::repeat_n(' ', owed));
                 let text = if needs <= left { Cow::Borrowed(cell) } else { Cow::Owned(fit(cell, left)) };
                 left -= needs.min(left);
-                push_tinted(
-                    &text,
-                    if colour || *tint == Tint::Chosen { *tint } else { Tint::None },
-                    &mut line,
-                );
+                let is_tinted = colour || *tint == Tint::Chosen;
+                push_tinted(&text, if is_tinted { *tint } else { Tint::None }, &mut line);
                 owed = 0;
             }
             owed += after + 2;

@@ -11,8 +11,13 @@ const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "busybox", "zsh", "fish
 
 /// Returns whether a process is a shell.
 pub fn is_shell(pid: i32) -> bool {
+    executes(pid, &SHELLS)
+}
+
+/// Returns whether a process executes one of these programs, by the name of its file.
+pub fn executes(pid: i32, programs: &[&str]) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    program.file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name))
+    program.file_name().and_then(|name| name.to_str()).is_some_and(|name| programs.contains(&name))
 }
 
 /// Returns whether this process is in the foreground: of its terminal, or of a script, which is a shell in

@@ -1,5 +1,6 @@
 //! Pipelines that a shell waits for, as in `train | tee log`.
 
+use run_common::process::foreground::executes;
 use run_common::process::stat::Stat;
 use std::fs;
 use std::path::PathBuf;
@@ -67,7 +68,7 @@ pub(super) fn parts(processes: &[Stat]) -> Option<Parts> {
     if !all.clone().all(is_part) {
         return None;
     }
-    let filters: Vec<bool> = processes.iter().map(|process| is_filter(process.pid)).collect();
+    let filters: Vec<bool> = processes.iter().map(|process| executes(process.pid, &FILTERS)).collect();
     let mut is_fed = vec![false; processes.len()];
     for _ in processes {
         for one in all.clone() {
@@ -85,9 +86,4 @@ pub(super) fn parts(processes: &[Stat]) -> Option<Parts> {
         first: some(&|one| !filters[one] && !is_fed[one]),
         fed: some(&|one| !filters[one] && is_fed[one]),
     })
-}
-
-fn is_filter(pid: i32) -> bool {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    program.file_name().and_then(|name| name.to_str()).is_some_and(|name| FILTERS.contains(&name))
 }

@@ -1,11 +1,10 @@
-//! By which a run is seen to change: the sizes and times of its files.
+//! By which a run is seen to change: the stamps of its files.
 
 use crate::run::Run;
 use run_common::fsio::stamp::Stamp as FileStamp;
 use run_common::rundir::evaluations::Evaluations;
 use run_common::rundir::open::{RunDir, RunStamp};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The state of the files of a run.
 #[derive(Clone)]
@@ -24,7 +23,7 @@ impl Stamp {
         // attempts.jsonl does not change without status.json.
         let own = [layout.status(), layout.notes(), layout.metrics(), layout.scraped()];
         Self {
-            files: own.iter().chain(beside).map(|file| at(file)).collect(),
+            files: own.iter().chain(beside).map(|file| FileStamp::at(file)).collect(),
             foreign: layout.foreign().and_then(|_| run.stamp()),
             evaluations: None,
         }
@@ -34,7 +33,7 @@ impl Stamp {
     pub(super) fn with(mut self, evaluations: &[Evaluations]) -> Self {
         let stamp = |one: &Evaluations| {
             let path = one.consolidated();
-            let stamp = at(&path);
+            let stamp = FileStamp::at(&path);
             (path, stamp)
         };
         self.evaluations = Some(evaluations.iter().map(stamp).collect());
@@ -54,8 +53,4 @@ pub(super) fn beside(run: &Run) -> Vec<PathBuf> {
     let attempt = run.seen.recorded.attempt();
     let names = attempt.and_then(|attempt| attempt.metrics_from.as_deref()).unwrap_or_default();
     names.iter().map(|name| run.seen.run.layout().root().join(name)).collect()
-}
-
-fn at(path: &Path) -> Option<FileStamp> {
-    fs::symlink_metadata(path).ok().map(|found| FileStamp::of(&found))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 use testkit::browser::browse;
 use testkit::evals;
 use testkit::process::Signal;
@@ -447,6 +448,9 @@ fn what_is_written_beside_the_record_of_a_run_is_seen() {
     lab.write("runs/lightning_logs/version_0/hparams.yaml", "lr: 0.1\n");
     let table = "runs/lightning_logs/version_0/metrics.csv";
     lab.write(table, "epoch,step,loss\n0,1,0.5\n");
+    made(&lab, "linked", &[]);
+    lab.write("elsewhere.jsonl", "{\"step\": 1, \"loss\": 1}\n");
+    symlink(lab.path("elsewhere.jsonl"), lab.path("runs/linked/metrics.jsonl")).unwrap();
     evals::ended(&lab, "a");
     evals::save(&lab, "a", 1);
     let (server, url) = serve(&lab, &["--serve=0"]);
@@ -466,6 +470,10 @@ fn what_is_written_beside_the_record_of_a_run_is_seen() {
         let (_, details) = run("lightning_logs/version_0");
         details["curves"][0]["min"] == json!([0.5, 0.25])
     });
+    // Metrics behind a link.
+    assert_eq!(run("linked").0["loss.last"], json!(1));
+    lab.append("elsewhere.jsonl", "{\"step\": 2, \"loss\": 7}\n");
+    assert_eq!(run("linked").0["loss.last"], json!(7));
     // An evaluation, and one more under another label.
     let (row, _) = run("a");
     assert!(!row.to_string().contains("acc"), "{row}");

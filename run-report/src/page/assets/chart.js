@@ -67,8 +67,10 @@ class Chart {
         }
       }
     }
-    const ends = x[0] <= x[1] ? this.lines().flatMap((one) => one.ends ?? []).filter((end) => usable(end, logx)) : [];
-    x.splice(0, 2, Math.min(x[0], ...ends), Math.max(x[1], ...ends));
+    for (const end of this.lines().flatMap((one) => one.ends ?? [])) {
+      if (x[0] > x[1] || !usable(end, logx)) continue;
+      [x[0], x[1]] = [Math.min(x[0], end), Math.max(x[1], end)];
+    }
     if (values.length > 0) {
       values.sort((a, b) => a - b);
       const cut = Math.floor(values.length * OUTLIERS);
