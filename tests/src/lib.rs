@@ -189,6 +189,11 @@ impl Lab {
         }
     }
 
+    /// Returns a PATH on which the programs in the lab's `bin` come before all others.
+    pub fn own_path(&self) -> String {
+        format!("{}:{}:/usr/bin:/bin", self.path("bin").display(), bin().display())
+    }
+
     /// Executes git, and returns what it prints.
     pub fn git(&self, args: &[&str]) -> String {
         self.cmd("git").args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(args).run().code(0).out()
@@ -240,17 +245,24 @@ impl Lab {
         pids.filter(|&pid: &i32| pid != me && is_marked(&pid) && lives(pid)).collect()
     }
 
+    /// Returns the command lines of the processes that were started in the lab and live.
+    fn living(&self) -> String {
+        let name = |pid: i32| {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            format!("{pid}: {}", String::from_utf8_lossy(&words).replace('\0', " "))
+        };
+        self.alive().into_iter().map(name).collect::<Vec<_>>().join("; ")
+    }
+
     /// Expects that nothing which was started in the lab lives.
     pub fn nothing_left(&self) {
-        let alive = self.alive();
-        let names: Vec<String> = alive
-            .iter()
-            .map(|pid| {
-                let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                format!("{pid}: {}", String::from_utf8_lossy(&words).replace('\0', " "))
-            })
-            .collect();
-        assert!(alive.is_empty(), "left over: {names:?}");
+        let living = self.living();
+        assert!(living.is_empty(), "left over: {living}");
+    }
+
+    /// Waits until nothing that was started in the lab lives.
+    pub fn await_nothing_left(&self) {
+        wait_to_see("all processes to end", || self.living(), String::is_empty);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs that jobs execute, and how far they are.
 
 use super::Cluster;
-use crate::{Lab, wait_for};
+use crate::{Lab, wait_for, wait_to_see};
 use serde_json::Value;
 use std::fs;
 
@@ -69,9 +69,11 @@ pub fn is(status: &str, reason: &str) -> (String, String) {
 /// Lets Slurm start a job that it would let wait for two minutes, but not within the second in which it was ended:
 /// a node does not tell its two starts apart then, and refuses ("already killed, do not launch batch job").
 pub fn hurry(cluster: &Cluster, id: &str) {
-    wait_for("the job to be requeued", || {
-        cluster.ask(&["squeue", "-h", "-t", "all", "-j", id, "-o", "%T"]) == "PENDING\n"
-    });
+    wait_to_see(
+        "the job to be requeued",
+        || cluster.ask(&["squeue", "-h", "-t", "all", "-j", id, "-o", "%T %r"]),
+        |told| told.starts_with("PENDING "),
+    );
     cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now+2"]);
 }
 

@@ -185,7 +185,7 @@ fn nothing_is_left_of_an_evaluation_of_which_both_processes_were_killed() {
         testkit::signal(pid, Signal::KILL);
     }
     running.wait().code(1).stderr_has("'r' step 1: ");
-    wait_for("the end of its processes", || lab.alive().is_empty());
+    lab.await_nothing_left();
     assert_eq!(consolidated(&lab, "r"), "step,acc\n2,1\n");
     no_pins(&lab, "r");
 }

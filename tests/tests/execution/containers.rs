@@ -55,7 +55,7 @@ fn start(lab: &Lab, place: Where, name: &str) -> Running {
 fn end(lab: &Lab, container: Running) {
     container.signal(Signal::KILL);
     container.wait();
-    wait_for("the container to be gone", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 fn told(lab: &Lab, place: Where, name: &str) -> (String, String) {

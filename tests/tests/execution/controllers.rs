@@ -33,7 +33,7 @@ fn a_controller_that_is_killed_leaves_true_records_and_another_goes_on() {
         sleep(Duration::from_micros(random.below(700_000))); // the moment that is tried, not a wait
         exec.signal(Signal::KILL);
         exec.wait();
-        wait_for("its runs to end", || lab.alive().is_empty());
+        lab.await_nothing_left();
         let before = statuses(&lab, &name);
         assert_eq!(before.len(), 50);
         for (run, status) in &before {
@@ -101,7 +101,7 @@ fn a_batch_can_be_left_to_itself() {
         (statuses(&lab, "all")["a"].as_str(), statuses(&lab, "all")["b"].as_str()),
         ("completed", "failed")
     );
-    wait_for("nothing to be left", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]

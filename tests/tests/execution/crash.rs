@@ -98,7 +98,7 @@ fn campaign(victim: Victim, seed: u64) {
             }
             // The process that is left ends the run; the monitor returns only when it has.
             Victim::Supervisor => lab.nothing_left(),
-            Victim::Monitor => wait_for("the supervisor to end the run", || lab.alive().is_empty()),
+            Victim::Monitor => lab.await_nothing_left(),
         }
         let alive = lab.alive();
         let status = lab.status(&name);

@@ -1,6 +1,6 @@
 //! `run-exec --detach` in a pipe: its output is a list of the runs.
 
-use testkit::{Lab, wait_for};
+use testkit::Lab;
 
 #[test]
 fn a_pipe_carries_a_detached_run() {
@@ -16,7 +16,7 @@ fn a_pipe_carries_a_detached_run() {
         (done.out().as_str(), done.err().as_str()),
         ("", "run-exec: command not found: no-such-program\n")
     );
-    wait_for("the watcher to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_pipe_carries_several_detached_runs() {
     assert_eq!(done.err(), "run-exec: follow the runs: run-status --watch -d d\n");
     assert_eq!(done.out(), made);
     lab.cmd("run-status").args(["--wait", "-"]).stdin(&made).run().code(0);
-    wait_for("the controller to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
     let again = lab.cmd("run-exec").args(["-q", "--detach", "--resume", "d/x"]).run().code(0);
     assert!(!again.stdout("d/x\n").err().contains("follow"));
     // What cannot be executed does not prevent the others.
@@ -38,5 +38,5 @@ fn a_pipe_carries_several_detached_runs() {
     lab.cmd("run-status").args(["--wait", "y"]).run().code(0);
     let done = lab.cmd("run-exec").args(["--detach", "nope", "gone"]).run().code(3).stdout("");
     done.stderr_has("no run 'nope'").stderr_has("no run 'gone'");
-    wait_for("the controller to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }

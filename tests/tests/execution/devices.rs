@@ -27,7 +27,7 @@ fn lab(nvidia_smi: &str) -> (Lab, String) {
     let lab = Lab::new();
     lab.write("bin/nvidia-smi", nvidia_smi);
     lab.set_mode("bin/nvidia-smi", 0o755);
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     (lab, path)
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use std::fs;
+use testkit::Lab;
 use testkit::process::Signal;
-use testkit::{Lab, wait_for};
 
 /// Executes a new run of a command, and returns its exit status and record.
 fn execute(lab: &Lab, name: &str, options: &[&str], command: &[&str]) -> (i32, Value) {
@@ -244,11 +244,11 @@ fn a_detached_run_goes_on_without_its_caller() {
     lab.write("go", "");
     lab.await_status(&run, "completed", |status| status["status"] == "completed");
     assert_eq!(lab.read(&format!("{run}/stdout.log")), "begun\nended\n");
-    wait_for("the watcher to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
     lab.new_run("two", &["no-such-program"]);
     let done = lab.cmd("run-exec").args(["--detach", "two"]).run().code(127).stdout("");
     assert_eq!(done.err(), "run-exec: command not found: no-such-program\n");
-    wait_for("the watcher to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn uuid(lab: &Lab, index: usize) -> String {
 }
 
 fn exec(lab: &Lab, args: &[&str]) -> Cmd {
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     lab.cmd("run-exec").env("PATH", path).args(["-q", "--heartbeat", "100ms"]).args(args)
 }
 
@@ -183,7 +183,7 @@ fn a_list_and_detached_runs_take_turns() {
     held.wait().code(0);
     wait_for("all to complete", || statuses(&lab) == ["completed"; 3]);
     lab.await_status("after", "done", |now| now["status"] == "completed");
-    wait_for("all to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn users_share_the_gpus() {
     let first = execute(&lab, "a", "free", "0");
     fs::create_dir(lab.path("theirs")).unwrap();
     lab.set_mode("theirs", 0o777);
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     let by =
         |program: &str| lab.cmd_by_somebody(program).env("PATH", &path).env("RUNS_DIR", lab.path("theirs"));
     by("run-new").args(["-n", "b", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]).run().code(0);

@@ -108,7 +108,7 @@ fn a_stop_that_comes_while_a_start_is_prepared_counts() {
     lab.write("bin/git", "#!/bin/sh\ntouch ../begun\nuntil [ -e ../go ]; do sleep 0.02; done\nexit 1\n");
     lab.set_mode("bin/git", 0o755);
     lab.cmd("run-new").args(["-n", "r", "--", "touch", "ran"]).run().code(0);
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     let exec = lab
         .cmd("run-exec")
         .env("PATH", path)

@@ -2,8 +2,8 @@
 //! to run-exec alone stops the run, and leaves the status that of the command.
 
 use serde_json::json;
+use testkit::Lab;
 use testkit::process::{Pid, Signal, kill_process_group};
-use testkit::{Lab, wait_for};
 
 /// Saves and exits with 0 when it is interrupted.
 const TRAINER: &str = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(0))\n\
@@ -45,7 +45,7 @@ fn a_loop_ends_with_the_run_that_is_interrupted() {
         lab.await_text("runs/a/stdout.log", "ready");
         kill_process_group(Pid::from_raw(shell.pid()).unwrap(), Signal::INT).unwrap();
         shell.wait().code(1000 + 2).stdout("");
-        wait_for("the end of the run", || lab.alive().is_empty());
+        lab.await_nothing_left();
         only_first_was_executed(&lab, &["b", "c"]);
     }
 }

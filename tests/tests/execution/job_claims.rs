@@ -35,7 +35,7 @@ fn cmd(lab: &Lab, program: &str) -> Cmd {
             lab.set_mode(&name, 0o755);
         }
     }
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     lab.cmd(program).env("PATH", path).env("LAB_DIR", lab.dir()).env("XDG_RUNTIME_DIR", lab.dir())
 }
 
@@ -145,7 +145,7 @@ fn a_job_ends_a_predecessor_that_is_suspended() {
     job(&lab, "7", 1, &[]).run().code(0);
     assert_eq!(lab.status("r")["attempt"], 2);
     first.wait();
-    wait_for("all to be gone", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn it_is_ended_when_run_exec_is_killed() {
     run.exec.signal(Signal::KILL);
     run.exec.wait();
     lab.await_status("r", "over", |status| status["status"] != "running");
-    wait_for("it to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
     assert_eq!(ended(&lab), is("failed", "run-exec was killed"));
 }
 

@@ -188,7 +188,7 @@ fn between_attempts_a_run_is_running_and_can_be_stopped() {
                 );
             }
         }
-        wait_for("nothing to be left", || lab.alive().is_empty());
+        lab.await_nothing_left();
         lab.cmd("run-exec").args(["-q", "--resume", name, "--", "true"]).run().code(0);
     }
 }

@@ -33,7 +33,7 @@ fn run_stop_stops_one_several_or_all() {
     lab.cmd("run-stop").arg("--all").run().code(0).stdout("runs/d: stopped\n");
     lab.cmd("run-stop").arg("--all").run().code(0).stdout("");
     lab.cmd("run-stop").run().code(2);
-    wait_for("the watchers to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
     let reason = lab.status("c")["reason"].as_str().unwrap().to_owned();
     assert!(reason.starts_with("stopped by ") && reason.contains('@'), "{reason}");
 }

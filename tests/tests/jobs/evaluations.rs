@@ -102,7 +102,7 @@ esac
 "#;
     lab.write("bin/run-launch-fake", launcher);
     lab.set_mode("bin/run-launch-fake", 0o755);
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     let command = ["--", "sh", "-c", SCRIPT, "sh", "{checkpoint}", "{step}", "{out}"];
     let done = lab.cmd("run-eval").env("PATH", path).env("LAB_DIR", lab.dir());
     let done = done.env("XDG_RUNTIME_DIR", lab.dir()).args(["--launch", "fake", "--wait", "r"]);

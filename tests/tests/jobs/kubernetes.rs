@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::kubectl::{reached_by, set_up};
-use testkit::{Cmd, Lab, wait_for};
+use testkit::{Cmd, Lab};
 
 /// Every point that examples/check-launcher tries.
 const POINTS: usize = 19;
@@ -69,7 +69,7 @@ fn a_run_becomes_a_job_and_is_executed_and_stopped() {
     assert_eq!((&start["job"]["launcher"], &start["job"]["id"]), (&json!("kubernetes"), &json!(name)));
     cmd(&lab, "run-stop").arg("long").run().code(0).stdout("runs/long: stopped\n");
     assert_eq!(lab.read("runs/long/stdout.log"), "begun\ntold\n");
-    wait_for("the jobs to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]

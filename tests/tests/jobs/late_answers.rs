@@ -34,7 +34,7 @@ fn lab() -> Lab {
 }
 
 fn cmd(lab: &Lab, program: &str) -> Cmd {
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     lab.cmd(program).env("PATH", path).env("LAB_DIR", lab.dir()).env("XDG_RUNTIME_DIR", lab.dir())
 }
 

@@ -73,7 +73,7 @@ fn runs_are_executed_by_ssh_and_stopped_wherever_they_are() {
     done.code(125).stderr_has("cannot start jobs on 'no-such-host.invalid'");
     assert_eq!(lab.status("r")["status"], "created");
     drop(sshd);
-    wait_for("the jobs to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_run_that_waits_for_its_turn_on_a_host_is_queued() {
     });
     lab.write("go", "");
     tool("run-status").args(["--wait", "a", "b"]).run().code(0);
-    wait_for("the jobs to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn runs_go_to_hosts_with_a_free_gpu() {
     tool("run-stop").arg("c").run().code(0);
     lab.write("go", "");
     tool("run-status").args(["--wait", "a", "b", "d"]).run().code(0);
-    wait_for("the jobs to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_preemption_with_a_grace_time_that_is_shorter_than_the_grace_ends_the_run_in
     assert!(lab.read("runs/r/stdout.log").ends_with("told\n"));
     let (status, reason) = end(&lab, &cluster, "deaf");
     assert!(status == "stopped" && reason.starts_with("preempted; killed "), "{status}: {reason}");
-    wait_for("all to be gone", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn the_time_limit_of_a_partition_or_a_variable_leaves_time_to_train() {
     let cluster = Cluster::start(&lab.path("slurm"), short);
     lab.write("bin/sbatch", "#!/bin/sh\necho \"$@\" >\"$LAB_DIR/options\"\nexec /usr/bin/sbatch \"$@\"\n");
     lab.set_mode("bin/sbatch", 0o755);
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     // The grace, 2 minutes, and what follows it need 140 seconds.
     for (run, options, variable, seconds) in [
         ("a", "--hold -p short", None, 90),

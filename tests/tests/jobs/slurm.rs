@@ -46,7 +46,7 @@ fn a_run_is_queued_then_executed_on_a_node_and_its_record_tells_of_the_job() {
     assert_eq!(start["job"]["restart"], 0);
     assert!(NODES.contains(&word(&start["job"], "node")), "{start}");
     assert_eq!(lab.read("runs/a trial/.run/job.log"), "");
-    wait_for("the job to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn limited(lab: &Lab, array: usize, most: usize) -> Cluster {
 }
 
 fn exec(lab: &Lab, cluster: &Cluster, args: &[&str]) -> Cmd {
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     let exec = cluster.cmd(lab, "run-exec").env("PATH", path).env("LAB_DIR", lab.dir());
     exec.args(["--slurm"]).args(args).arg("b")
 }
@@ -167,7 +167,7 @@ fn faked() -> Lab {
 }
 
 fn cmd(lab: &Lab, program: &str) -> Cmd {
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     lab.cmd(program).env("PATH", path).env("LAB_DIR", lab.dir()).env("XDG_RUNTIME_DIR", lab.dir())
 }
 

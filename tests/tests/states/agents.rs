@@ -23,7 +23,7 @@ fn the_commands_of_the_page_for_agents_work() {
     assert!(all.contains("\"first\",\"running\"") || all.contains("\"first\",\"completed\""), "{all}");
     assert!(told.last().unwrap().trim().ends_with("/runs/second"), "{all}");
     lab.cmd("run-status").args(["--wait", "second"]).run().code(0);
-    wait_for("the ends of all processes", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -56,5 +56,5 @@ fn runs_that_do_not_change_cost_nothing_to_poll() {
         lab.cmd("run-status").args([&format!("--since={wrong}")]).run().code(2);
     }
     lab.cmd("run-stop").args(names.iter().filter(|name| *name != "r3")).run().code(0);
-    wait_for("the ends of all processes", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }

@@ -52,7 +52,7 @@ fn files_that_grow_are_stored_as_prefixes_and_that_is_said() {
     assert_eq!(again, Vec::<String>::new());
     lab.write("enough", "");
     lab.await_status(&run, "completed", |status| status["status"] == "completed");
-    wait_for("its supervisor to end", || lab.alive().is_empty()); // which still removes a file
+    lab.await_nothing_left(); // which still removes a file
     backup(&lab).code(0).stderr("");
     set.check_newest_is(&lab.path(&run));
 }

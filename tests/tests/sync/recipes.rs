@@ -50,7 +50,7 @@ fn a_preempted_run_is_restored_elsewhere_resumed_and_backed_up_again() {
     let supervisor = testkit::pid(&lab.status(&run), "pid");
     exec.kill_with(supervisor);
     lab.alive().into_iter().for_each(|pid| testkit::signal(pid, Signal::KILL));
-    testkit::wait_for("all to be dead", || lab.alive().is_empty());
+    lab.await_nothing_left();
     fs::remove_dir_all(lab.path("runs")).unwrap();
 
     let elsewhere = lab.path("elsewhere");
