@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use testkit::slurm::Cluster;
-use testkit::slurm::jobs::{TRAINER, await_steps, end, hurry, is, submit, word};
+use testkit::slurm::jobs::{TRAINER, await_steps, create, end, hurry, is, submit, word};
 use testkit::{Lab, wait_for};
 
 #[test]
@@ -14,7 +14,7 @@ fn a_job_that_is_cancelled_stops_its_run() {
     cluster.ask(&["scancel", &id]);
     assert_eq!(end(&lab, cluster, "r"), is("stopped", "cancelled"));
     assert!(lab.read("runs/r/stdout.log").ends_with("told\n"));
-    wait_for("the job to end", || lab.alive().is_empty());
+    lab.await_nothing_left();
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn the_user_whom_slurm_names_has_cancelled_the_job() {
     let script = "#!/bin/sh\nfor job; do :; done\necho \"CANCELLED by $(cat \"$LAB_DIR/by.$job\")\"\n";
     lab.write("bin/sacct", script);
     lab.set_mode("bin/sacct", 0o755);
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let path = lab.own_path();
     let made =
         lab.cmd("run-new").args(["-b=b", "--sweep", "x=1..3", "--", "sh", "-c", TRAINER, "sh", "{set:x}"]);
     let made = made.run().code(0);
@@ -67,9 +67,20 @@ fn a_job_whose_time_is_over_stops_its_run_before() {
     let (lab, cluster) = (Lab::new(), Cluster::shared());
     // The grace, 2 minutes, does not fit into the limit: half of that is left to train.
     submit(&lab, cluster, "r", &["--slurm=-t 1"]);
-    await_steps(&lab, cluster, "r", 1);
-    assert_eq!(end(&lab, cluster, "r"), is("stopped", "time limit"));
-    assert!(lab.read("runs/r/stdout.log").ends_with("told\n"));
+    // The other asks within the moment in which Slurm sends the signal.
+    let script = "#!/bin/sh\n/usr/bin/scontrol \"$@\" | sed s/JobState=RUNNING/JobState=SIGNALING/\n";
+    lab.write("bin/scontrol", script);
+    lab.set_mode("bin/scontrol", 0o755);
+    create(&lab, "signalled");
+    let exec = cluster.cmd(&lab, "run-exec").env("PATH", lab.own_path());
+    exec.args(["-q", "--slurm=-t 1", "signalled"]).run().code(0).stderr("");
+    for run in ["r", "signalled"] {
+        await_steps(&lab, cluster, run, 1);
+    }
+    for run in ["r", "signalled"] {
+        assert_eq!(end(&lab, cluster, run), is("stopped", "time limit"));
+        assert!(lab.read(&format!("runs/{run}/stdout.log")).ends_with("told\n"));
+    }
 }
 
 #[test]

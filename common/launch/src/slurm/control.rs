@@ -88,17 +88,22 @@ impl Control {
         Duration::try_from_secs_f64(left.max(0.0)).ok()
     }
 
-    /// Returns whether the job is running, and its time limit is so near that Slurm sends the signal that was
-    /// requested before the limit.
-    pub(crate) fn is_near_its_limit(&self, warning: Duration) -> bool {
-        self.field("JobState") == Some("RUNNING") && self.left().is_some_and(|left| left <= warning + EARLY)
+    /// Returns whether the job has its nodes and is not being ended. While Slurm signals it, its state is SIGNALING.
+    fn is_active(&self) -> bool {
+        self.field("JobState").is_some_and(|word| word != "COMPLETING" && state(word) == Known::Started)
     }
 
-    /// Determines why the job, which was restarted this many times before, is no longer running.
+    /// Returns whether the job is active, and its time limit is so near that Slurm sends the signal that was requested
+    /// before the limit.
+    pub(crate) fn is_near_its_limit(&self, warning: Duration) -> bool {
+        self.is_active() && self.left().is_some_and(|left| left <= warning + EARLY)
+    }
+
+    /// Determines why the job, which was restarted this many times before, is no longer active.
     pub(crate) fn why(&self, restarts: u32) -> Option<Why> {
         let is_preempted = self.time("PreemptTime").is_some();
         match self.field("JobState")? {
-            "RUNNING" | "SUSPENDED" | "CONFIGURING" => None,
+            _ if self.is_active() => None,
             "PREEMPTED" => Some(Why::Preempted),
             _ if is_preempted => Some(Why::Preempted),
             "CANCELLED" => Some(Why::Cancelled),
@@ -169,6 +174,8 @@ mod tests {
     fn what_ends_a_job_is_told_by_its_state() {
         for (state, rest, expected) in [
             ("RUNNING", "Restarts=0 PreemptTime=None", None),
+            ("SIGNALING", "Restarts=0 PreemptTime=1769688000", None),
+            ("RESIZING", "Restarts=0 PreemptTime=None", None),
             ("PENDING", "Restarts=1 PreemptTime=None", Some(Why::Requeued)),
             ("COMPLETING", "Restarts=0", Some(Why::Cancelled)),
             ("COMPLETING", "Restarts=1", Some(Why::Requeued)),
@@ -183,6 +190,8 @@ mod tests {
         }
         let near = |state, left| shown(state, left, "").is_near_its_limit(Duration::from_secs(30));
         assert!(near("RUNNING", 85) && !near("RUNNING", 3600) && !near("COMPLETING", 10));
+        // Slurm shows this state for a moment, while it sends the signal before the limit.
+        assert!(near("SIGNALING", 85) && !near("SIGNALING", 3600));
     }
 
     #[test]
