@@ -95,7 +95,8 @@ fn missing(error: &Error, command: &Command) -> String {
     };
     let plain = |name: &String| name.trim_end_matches("...").replace(['<', '>'], "");
     let names: Vec<_> = names.iter().map(plain).collect();
-    let has_all = names.len() == 1 && command.get_arguments().any(|arg| arg.get_long() == Some("all"));
+    let is_operand = names.len() == 1 && !names[0].starts_with('-');
+    let has_all = is_operand && command.get_arguments().any(|arg| arg.get_long() == Some("all"));
     format!("{} missing", if has_all { format!("{} or --all", names[0]) } else { names.join(" and ") })
 }
 
@@ -125,11 +126,14 @@ mod tests {
     fn said(line: &str) -> (String, String) {
         let all = || Arg::new("all").long("all").action(ArgAction::SetTrue);
         let run = || Arg::new("run").value_name("RUN").required_unless_present("all").num_args(1..);
+        let log = Arg::new("log").long("log").value_name("LOG");
+        let follow = Arg::new("follow").short('f').action(ArgAction::SetTrue).requires("log");
         let list = Command::new("list").arg(Arg::new("from").long("from")).arg(Arg::new("name"));
         let command = Command::new("tool")
             .subcommand_required(true)
             .arg_required_else_help(true)
             .subcommand(Command::new("backup").arg(all()).arg(run()))
+            .subcommand(Command::new("status").args([all(), log, follow]))
             .subcommand(list);
         let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
         let error = command.clone().try_get_matches_from(&words).unwrap_err();
@@ -139,13 +143,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_one_line_that_says_what_to_write() {
         for (line, what, help) in [
-            ("tool", "which command? backup, list", "see 'tool --help'"),
+            ("tool", "which command? backup, status, list", "see 'tool --help'"),
             (
                 "tool bakcup x",
                 "unrecognized subcommand 'bakcup'; did you mean 'backup'?",
                 "see 'tool --help'",
             ),
             ("tool backup", "RUN or --all missing", "see 'tool backup --help'"),
+            ("tool status --all -f", "--log LOG missing", "see 'tool status --help'"),
             (
                 "tool list --form x",
                 "unknown option '--form'; did you mean '--from'?",
