@@ -94,7 +94,8 @@ def stat(pid):
 
 
 def pod_of(job):
-    is_alive = "pid" in job and stat(job["pid"]) == job["start"]
+    # One that has ended before it was looked at has no start.
+    is_alive = "pid" in job and job["start"] is not None and stat(job["pid"]) == job["start"]
     if "pid" not in job:
         status = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}
     else:

@@ -3,7 +3,7 @@
 
 pub mod jobs;
 
-use crate::{Cmd, DEADLINE, Lab, lives, signal, wait_for, wait_to_see};
+use crate::{Cmd, DEADLINE, Lab, lives, signal, state, wait_for, wait_to_see};
 use rustix::process::{Signal, getuid};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -180,31 +180,32 @@ impl Cluster {
         }
     }
 
-    /// Ends a node and all that its jobs have started, as a power cut would.
+    /// Ends a node and all that its jobs have started, as a power cut would: none of them sees another end.
     pub fn crash(&self, node: &str) {
         self.kill_daemon(node);
-        let of_node = |environ: &[u8]| {
-            let has = |entry: String| environ.split(|&byte| byte == 0).any(|known| known == entry.as_bytes());
-            has(format!("SLURM_CONF={}", self.dir.join("slurm.conf").display()))
-                && has(format!("SLURMD_NODENAME={node}"))
-        };
-        let spool = format!("{}/spool/{node}", self.dir.display());
-        wait_for("the processes of a node to end", || {
-            let mut left = 0;
-            for entry in fs::read_dir("/proc").unwrap().flatten() {
-                let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-                    continue;
-                };
-                let environ = fs::read(entry.path().join("environ")).unwrap_or_default();
-                let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                let is_step = words.starts_with(b"slurmstepd") && listens_below(pid, &spool);
-                if (of_node(&environ) || is_step) && lives(pid) {
-                    signal(pid, Signal::KILL);
-                    left += 1;
-                }
-            }
-            left == 0
+        wait_for("the processes of a node to stop", || {
+            let running = self.processes_of(node).into_iter().filter(|&pid| state(pid) != Some('T'));
+            running.map(|pid| signal(pid, Signal::STOP)).count() == 0
         });
+        wait_for("the processes of a node to end", || {
+            self.processes_of(node).into_iter().map(|pid| signal(pid, Signal::KILL)).count() == 0
+        });
+    }
+
+    /// Returns the living processes that the jobs on a node have started, and those of its steps.
+    fn processes_of(&self, node: &str) -> Vec<i32> {
+        let conf = format!("SLURM_CONF={}", self.dir.join("slurm.conf").display());
+        let (name, spool) =
+            (format!("SLURMD_NODENAME={node}"), format!("{}/spool/{node}", self.dir.display()));
+        let is_of_node = |pid: &i32| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let has = |entry: &str| environ.split(|&byte| byte == 0).any(|known| known == entry.as_bytes());
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            has(&conf) && has(&name) || words.starts_with(b"slurmstepd") && listens_below(*pid, &spool)
+        };
+        let pids =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| lives(*pid) && is_of_node(pid)).collect()
     }
 
     /// Waits until all nodes serve.
