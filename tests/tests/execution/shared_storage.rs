@@ -7,8 +7,8 @@ use testkit::hosts::Host;
 use testkit::{Cmd, Lab, Running, wait_for};
 
 /// A program that says who it is, ten times a second.
-const TRAIN: &str = r#"trap 'echo told; exit 0' TERM
-while :; do step=$((step + 1)); echo "{\"step\": $step, \"host\": \"$(hostname)\"}" >>"$RUN_METRICS"; sleep 0.1; done"#;
+const TRAIN: &str = r#"trap 'echo told; exit 0' TERM; host=$(hostname)
+while :; do step=$((step + 1)); echo "{\"step\": $step, \"host\": \"$host\"}" >>"$RUN_METRICS"; sleep 0.1; done"#;
 
 fn exec(lab: &Lab, host: &Host, args: &[&str]) -> Cmd {
     host.cmd(lab, "run-exec").args(["-q", "--heartbeat", "200ms", "--linger", "200ms"]).args(args)
