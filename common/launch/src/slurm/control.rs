@@ -90,7 +90,8 @@ impl Control {
 
     /// Returns whether the job has its nodes and is not being ended. While Slurm signals it, its state is SIGNALING.
     fn is_active(&self) -> bool {
-        self.field("JobState").is_some_and(|word| word != "COMPLETING" && state(word) == Known::Started)
+        let is_over = |word: &str| ["COMPLETING", "STAGE_OUT"].contains(&word);
+        self.field("JobState").is_some_and(|word| state(word) == Known::Started && !is_over(word))
     }
 
     /// Returns whether the job is active, and its time limit is so near that Slurm sends the signal that was requested
@@ -191,7 +192,7 @@ mod tests {
         let near = |state, left| shown(state, left, "").is_near_its_limit(Duration::from_secs(30));
         assert!(near("RUNNING", 85) && !near("RUNNING", 3600) && !near("COMPLETING", 10));
         // Slurm shows this state for a moment, while it sends the signal before the limit.
-        assert!(near("SIGNALING", 85) && !near("SIGNALING", 3600));
+        assert!(near("SIGNALING", 85) && !near("SIGNALING", 3600) && !near("STAGE_OUT", 10));
     }
 
     #[test]
